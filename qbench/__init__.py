@@ -1,0 +1,33 @@
+"""qbench: the library behind a reproducibility book for quantised neural networks.
+
+Importing it loads nothing heavy: each room (`qbench.data`, `qbench.store`, `qbench.training`, ...)
+is imported when it is first used.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "cli",
+    "data",
+    "models",
+    "notebooks",
+    "parameters",
+    "plots",
+    "quantizers",
+    "reference",
+    "store",
+    "training",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return import_module(f"qbench.{name}")
+    raise AttributeError(f"qbench has no room {name!r}; it has {', '.join(_ROOMS)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_ROOMS, "__version__"])

@@ -1,0 +1,171 @@
+"""Build the book: execute what changed, stage it, let Jupyter Book render it.
+
+`_build/executed/` keeps the executed notebooks, `_build/src/` is the staged source with the
+repository's own layout (so that edit and launch links match), `_build/book/` holds the site.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+
+from qbench import chapters, paths, provenance, store
+from qbench.execute import Job, run_all
+
+EXECUTED = paths.BUILD / "executed"
+SOURCE = paths.BUILD / "src"
+SITE = paths.BUILD / "book"
+INDEX = SITE / "_build" / "html" / "index.html"
+MATHJAX = "tex-chtml-full.js"
+
+
+class BookError(RuntimeError):
+    """The book could not be built."""
+
+
+def build(*, profile: str = "published", workers: int = 2, recompute: bool = False) -> Path:
+    """Bring the book up to date and return the path of its index page.
+
+    A chapter is executed again when its notebook, its parameters, the library, the stored results
+    or the published values changed. Raises `BookError` naming every chapter that failed.
+    """
+    started = time.perf_counter()
+    _execute(profile, workers, recompute)
+    _stage()
+    stamp, state = SITE / "state", _digest(_files(SOURCE), provenance.versions())
+    if INDEX.exists() and stamp.exists() and stamp.read_text() == state:
+        _say("nothing changed since the book was built")
+    else:
+        stamp.unlink(missing_ok=True)
+        _render()
+        store.write_atomically(stamp, state.encode())
+    _say(f"book ready in {store.duration(time.perf_counter() - started)}")
+    return INDEX
+
+
+def _execute(profile: str, workers: int, recompute: bool) -> None:
+    jobs, stamps = [], {}
+    shared = [
+        *_files(paths.ROOT / "qbench", "*.py"),
+        *_files(paths.ROOT / "data"),
+        paths.ROOT / "requirements.lock",
+    ]
+    for chapter in chapters.all_chapters():
+        values = chapters.parameters(chapter, profile, {})
+        state = _digest([chapter.file, *shared], {**provenance.versions(), "values": values})
+        output, stamp = EXECUTED / f"{chapter.name}.ipynb", EXECUTED / f"{chapter.name}.state"
+        if recompute or not (output.exists() and stamp.exists() and stamp.read_text() == state):
+            stamp.unlink(missing_ok=True)
+            jobs.append(Job(chapter.name, chapter.file, values, output))
+            stamps[chapter.name] = (stamp, state)
+    if not jobs:
+        return
+    _say(f"executing {len(jobs)} of {len(chapters.all_chapters())} chapters ({profile})")
+    environment = {"QBENCH_BOOK": "1", **({"QBENCH_RECOMPUTE": "1"} if recompute else {})}
+    outcomes = run_all(jobs, workers=workers, environment=environment)
+    for outcome in outcomes:
+        if not outcome.failure:
+            stamp, state = stamps[outcome.job.label]
+            store.write_atomically(stamp, state.encode())
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    if failures:
+        raise BookError("\n".join(failures))
+
+
+def _stage() -> None:
+    """Put together what Jupyter Book reads; files that are the same keep their time stamps."""
+    from qbench import pages
+
+    staged: dict[str, bytes] = {"_config.yml": (paths.ROOT / "_config.yml").read_bytes()}
+    for file in _files(paths.BOOK):
+        staged[str(file.relative_to(paths.ROOT))] = file.read_bytes()
+    for chapter in chapters.all_chapters():
+        notebook = nbformat.read(EXECUTED / f"{chapter.name}.ipynb", as_version=4)
+        staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(_clean(notebook)).encode()
+    for name, text in pages.generated().items():
+        staged[f"book/generated/{name}"] = text.encode()
+    for name, file in _offline_assets().items():
+        staged[f"book/_static/{name}"] = file.read_bytes()
+    for name, content in staged.items():
+        target = SOURCE / name
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store.write_atomically(target, content)
+    for file in _files(SOURCE):
+        if str(file.relative_to(SOURCE)) not in staged:
+            file.unlink()
+
+
+def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what papermill and the kernel leave behind and a reader has no use for."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        for output in cell.outputs:
+            output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
+    return notebook
+
+
+def _offline_assets() -> dict[str, Path]:
+    """Scripts and fonts that a page would otherwise fetch from the network."""
+    import mathjax
+
+    from qbench import plots
+
+    folder = Path(next(iter(mathjax.__path__))) / "static" / "mathjax" / "es5"
+    fonts = (folder / "output" / "chtml" / "fonts" / "woff-v2").glob("*.woff")
+    return {
+        "plotly.min.js": plots.plotly_js(),
+        f"mathjax/{MATHJAX}": folder / MATHJAX,
+        **{f"mathjax/output/chtml/fonts/woff-v2/{font.name}": font for font in fonts},
+    }
+
+
+def _render() -> None:
+    _say("rendering the pages")
+    log = paths.BUILD / "book.log"
+    with log.open("w") as out:
+        code = subprocess.run(
+            [sys.executable, "-m", "jupyter_book", "build", str(SOURCE)]
+            + ["--toc", str(SOURCE / "book" / "_toc.yml"), "--path-output", str(SITE)]
+            + ["-W", "-n", "--keep-going"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if code or not INDEX.exists():
+        lines = [
+            line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line
+        ]
+        said = "\n".join(lines[:20])
+        raise BookError(
+            f"Jupyter Book failed with status {code}; its log is {paths.shown(log)}.\n{said}"
+        )
+
+
+def _files(folder: Path, pattern: str = "*") -> list[Path]:
+    hidden = ("__pycache__", ".ipynb_checkpoints")
+    found = (f for f in folder.rglob(pattern) if f.is_file() and not f.name.startswith("."))
+    return sorted(file for file in found if not any(part in hidden for part in file.parts))
+
+
+def _digest(files: Iterable[Path], more: object) -> str:
+    """Digest of the files' names and contents and of `more`."""
+    total = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
+    for file in files:
+        name = str(file.relative_to(paths.ROOT)).encode()
+        total.update(name + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _say(line: str) -> None:
+    print(f"[book] {line}", file=sys.stderr, flush=True)

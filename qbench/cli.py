@@ -1,0 +1,270 @@
+"""The `qbench` command. Commands import what they need when they run, so that --help is quick."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+PROFILES = ("smoke", "laptop", "paper", "published")
+
+
+def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the errors that a user can mend into their sentences and exit status 2 or 1."""
+
+    @wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        from qbench.data import DataError
+        from qbench.parameters import ParameterError
+        from qbench.store import StoreError
+
+        try:
+            command(*arguments, **options)
+        except ParameterError as error:
+            _fail(str(error), 2)
+        except (DataError, StoreError) as error:
+            _fail(str(error), 1)
+
+    return wrapped
+
+
+def _fail(sentences: str, status: int) -> None:
+    for line in sentences.splitlines():
+        click.echo(f"qbench: {line}", err=True)
+    sys.exit(status)
+
+
+_jobs = click.option(
+    "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="Chapters at a time."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="qbench")
+def main() -> None:
+    """Re-run the experiments of the book, build it, and look after its data and results."""
+
+
+@main.command()
+@click.argument("chapter", required=False)
+@_in_a_sentence
+def chapters(chapter: str | None) -> None:
+    """List the chapters, or show one chapter's parameters and profiles."""
+    from qbench import chapters as book
+    from qbench import parameters
+
+    for found in [book.find(chapter)] if chapter else book.all_chapters():
+        click.secho(f"{found.name}  {found.title}", bold=True)
+        for name, allowed, default, meaning in parameters.describe(found.name):
+            click.echo(f"  {name} = {_typed(default)}\n      {meaning}; {allowed}")
+        known = book.profiles(found)
+        for profile, values in known.items():
+            same = next(
+                (p for p in book.SCALES if profile == "published" and known[p] == values), ""
+            )
+            said = "  ".join(f"-p {name} {_typed(value)}" for name, value in values.items())
+            click.echo(f"  --profile {profile}: {same or said or 'the defaults above'}")
+        click.echo()
+
+
+@main.command()
+@click.argument("chapters", nargs=-1, required=True, metavar="CHAPTER...")
+@click.option(
+    "-p", "explicit", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
+)
+@click.option("--profile", default="smoke", show_default=True, metavar="|".join(PROFILES))
+@click.option("--recompute", is_flag=True, help="Compute stored results anew, and compare.")
+@click.option("-o", "output", type=click.Path(path_type=Path), help="Where the notebook goes.")
+@click.option(
+    "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="At a time."
+)
+@_in_a_sentence
+def run(
+    chapters: tuple[str, ...],
+    explicit: tuple[tuple[str, str], ...],
+    profile: str,
+    recompute: bool,
+    output: Path | None,
+    jobs: int,
+) -> None:
+    """Execute chapters with papermill; parameters are checked before any kernel starts."""
+    from qbench import chapters as book
+    from qbench import execute, paths
+    from qbench.parameters import ParameterError
+
+    found = list(dict.fromkeys(book.find(text) for text in chapters))
+    if output and len(found) > 1:
+        raise ParameterError("-o takes one chapter at a time.")
+    if output and output.suffix != ".ipynb":
+        raise ParameterError(f"-o must name a notebook (.ipynb), not {str(output)!r}.")
+    if repeated := {name for name, _ in explicit if [n for n, _ in explicit].count(name) > 1}:
+        raise ParameterError(f"-p {min(repeated)} is given more than once.")
+    work = [
+        execute.Job(
+            label=chapter.name,
+            source=chapter.file,
+            parameters=book.parameters(chapter, profile, dict(explicit)),
+            output=(output or paths.BUILD / "runs" / f"{chapter.name}.ipynb").absolute(),
+        )
+        for chapter in found
+    ]
+    outcomes = execute.run_all(
+        work, workers=jobs, environment={"QBENCH_RECOMPUTE": "1"} if recompute else {}
+    )
+    for outcome in outcomes:
+        if not outcome.failure:
+            click.echo(paths.shown(outcome.job.output))
+    if failures := [outcome.failure for outcome in outcomes if outcome.failure]:
+        _fail("\n".join(failures), 1)
+
+
+@main.command()
+@click.option("--profile", default="published", show_default=True, metavar="|".join(PROFILES))
+@click.option("--recompute", is_flag=True, help="Compute every stored result anew.")
+@click.option(
+    "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="At a time."
+)
+@_in_a_sentence
+def book(profile: str, recompute: bool, jobs: int) -> None:
+    """Execute the chapters that changed, render the book, print the path of its first page."""
+    from qbench import book as builder
+    from qbench import paths
+
+    try:
+        click.echo(paths.shown(builder.build(profile=profile, workers=jobs, recompute=recompute)))
+    except builder.BookError as error:
+        _fail(str(error), 1)
+
+
+@main.group()
+def data() -> None:
+    """The data sets: list them, fetch them, check them."""
+
+
+@data.command("list")
+@_in_a_sentence
+def data_list() -> None:
+    """What there is, what is cached, where it comes from."""
+    from qbench import data as sets
+
+    click.echo(sets.catalogue().to_string(index=False))
+
+
+@data.command("get")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--force", is_flag=True, help="Fetch again what is cached.")
+@_in_a_sentence
+def data_get(names: tuple[str, ...], force: bool) -> None:
+    """Fetch data sets into the cache."""
+    from qbench import data as sets
+
+    for name in _known_sets(names):
+        click.echo(f"{name}: {sets.get(name, force=force)}")
+
+
+@data.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@_in_a_sentence
+def data_verify(names: tuple[str, ...]) -> None:
+    """Compare cached data sets (default: all that are cached) with their digests."""
+    from qbench import data as sets
+
+    listed = sets.catalogue()
+    for name in _known_sets(names) or listed.loc[listed["cached"], "name"]:
+        sets.verify(name)
+        click.echo(f"{name}: as it should be")
+
+
+@main.group()
+def results() -> None:
+    """The stored results: list them, show one, compute them again."""
+
+
+@results.command("list")
+@click.option("--method", default="", help="Only methods whose name contains this.")
+@_in_a_sentence
+def results_list(method: str) -> None:
+    """One line a result: key, where, method, parameters, time."""
+    from qbench import store
+
+    for entry in store.entries():
+        if method in entry.spec["method"]:
+            where = "published" if entry.published else "local"
+            said = " ".join(f"{k}={_typed(v)}" for k, v in entry.spec["parameters"].items())
+            took = store.duration(entry.record["seconds"])
+            click.echo(f"{entry.key[:12]}  {where:9}  {entry.spec['method']}  {said}  ({took})")
+
+
+@results.command("show")
+@click.argument("key")
+@_in_a_sentence
+def results_show(key: str) -> None:
+    """Specification, provenance and table of the result whose key begins with KEY."""
+    import yaml
+
+    from qbench import store
+
+    entry = store.lookup(key)
+    click.echo(yaml.safe_dump(entry.record, sort_keys=False, allow_unicode=True))
+    click.echo(entry.table().to_string(index=False))
+
+
+@results.command("verify")
+@click.argument("keys", nargs=-1, metavar="[KEY...]")
+@click.option("--sample", type=click.IntRange(1), help="Only so many, drawn at random.")
+@click.option("--seed", default=0, show_default=True, help="Of that draw.")
+@_in_a_sentence
+def results_verify(keys: tuple[str, ...], sample: int | None, seed: int) -> None:
+    """Compute stored results again (default: all) and compare; status 1 if one differs."""
+    import random
+
+    from qbench import store
+
+    chosen = [store.lookup(key) for key in keys] or list(store.entries())
+    if sample and sample < len(chosen):
+        chosen = random.Random(seed).sample(chosen, sample)
+    differing = 0
+    for number, entry in enumerate(chosen, 1):
+        said = store.recompute(entry)
+        differing += said != "identical"
+        click.echo(f"{number}/{len(chosen)}  {entry.key[:12]}  {entry.spec['method']}  {said}")
+    if differing:
+        _fail(f"{differing} of {len(chosen)} results differ from what is stored.", 1)
+
+
+@results.command("publish")
+@click.argument("keys", nargs=-1, metavar="[KEY...]")
+@_in_a_sentence
+def results_publish(keys: tuple[str, ...]) -> None:
+    """Copy local results (default: all) to data/results/, which travels with git."""
+    from qbench import store
+
+    chosen = [store.lookup(key) for key in keys] or list(store.entries())
+    for entry in chosen:
+        if not entry.published:
+            click.echo(f"{entry.key[:12]}  {store.publish(entry).file.name}")
+
+
+def _known_sets(names: tuple[str, ...]) -> list[str]:
+    """`names`, once all of them are known; raises `ParameterError` for the first that is not."""
+    import difflib
+
+    from qbench import data as sets
+    from qbench.parameters import ParameterError
+
+    known = list(sets.catalogue()["name"])
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ParameterError(
+                f"There is no data set {name!r}{hint}; there are {', '.join(known)}."
+            )
+    return list(names)
+
+
+def _typed(value: Any) -> str:
+    """A value as one would type it behind -p."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

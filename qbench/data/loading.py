@@ -1,0 +1,185 @@
+"""From cached arrays to tensors: division into parts, resizing, scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import cache
+from .resize import resize
+from .specs import Spec, find
+
+if TYPE_CHECKING:
+    import torch
+
+NORMALISATIONS = ("unit", "signed", "standard")
+SIZES = range(8, 65)
+DIVISION_SEED = 2021  # of the division into train and valid: fixed, so that results compare
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images, float32 (N, C, H, W) or (N, C*H*W), and their labels, int64 (N,)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same split on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set: its name, the names of its classes (by label) and its three parts."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    valid: Split
+    test: Split
+
+
+def load(
+    name: str,
+    *,
+    size: int | None = None,
+    flatten: bool = False,
+    normalise: str = "unit",
+    subset: int | None = None,
+) -> Dataset:
+    """A data set as tensors; fetched into the cache first where it is not there yet.
+
+    name: mnist5k, mnist, fashion-mnist, cifar10 or cifar100 (see `catalogue`).
+    size: height and width in pixels, 8 to 64; None keeps the original 28 or 32. Resizing is
+        bilinear with half-pixel centres and gives 8-bit levels, equal to Pillow's `resize` with
+        `BILINEAR` (so 32 makes the 32x32 digits of Ducasse et al. 2021).
+    flatten: images (N, C*H*W), channels first, instead of (N, C, H, W).
+    normalise: "unit" gives pixels in [0, 1]; "signed" in [-1, 1]; "standard" subtracts the mean of
+        the training part and divides by its standard deviation, for each channel. These two are
+        computed in float64 from the whole training part, after resizing, so that they do not
+        depend on `subset`.
+    subset: keep only the first so many training images; valid and test stay whole.
+
+    The training images of the source are shuffled by a fixed permutation (PCG64) and divided: the
+    last are `valid` (10,000 of them; 500 in mnist5k). In mnist5k, which has no test images, `test`
+    is divided off too, and each class has the same count in every part. `train` is in the order of
+    that permutation, the same at every call and on every platform; `epoch_order` shuffles it anew.
+
+    Raises `ValueError` for an unknown name or an impossible argument, before anything is fetched,
+    and `DataError` where the data set cannot be had or what is in the cache is not what it was.
+    """
+    spec = find(name)
+    _check(spec, size, flatten, normalise, subset)
+    parts = _divide(spec, cache.arrays(spec))
+    images = {part: _channels(values, size) for part, (values, _) in parts.items()}
+    table = _levels(images["train"], normalise)
+    keep = {"train": subset}
+    splits = {
+        part: _split(images[part][: keep.get(part)], labels[: keep.get(part)], table, flatten)
+        for part, (_, labels) in parts.items()
+    }
+    return Dataset(name, spec.classes, **splits)
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Order in which an epoch visits n training images: int64 (n,), a permutation of range(n).
+
+    It depends on n, seed and epoch alone, and is the same on every platform and with every version
+    of NumPy: the images are sorted by n raw numbers of the Philox generator with the key (seed,
+    epoch). Raises `ValueError` for a negative argument or one of 2**64 or more.
+    """
+    for what, value in (("n", n), ("seed", seed), ("epoch", epoch)):
+        if not _whole(value) or not 0 <= value < 2**64:
+            raise ValueError(f"{what} must be a whole number from 0 to 2**64 - 1, not {value!r}.")
+    key = np.array([seed, epoch], np.uint64)
+    return _sorted_by(np.random.Philox(key=key), n)
+
+
+def _sorted_by(bits: np.random.BitGenerator, n: int) -> np.ndarray:
+    # Generator.permutation may change between versions of NumPy; the raw numbers may not.
+    return np.argsort(bits.random_raw(int(n)), kind="stable").astype(np.int64)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check(spec: Spec, size: object, flatten: object, normalise: object, subset: object) -> None:
+    if size is not None and (not _whole(size) or size not in SIZES):
+        raise ValueError(
+            f"size must be None or a whole number from {SIZES[0]} to {SIZES[-1]}, not {size!r}."
+        )
+    if not isinstance(flatten, bool):
+        raise ValueError(f"flatten must be True or False, not {flatten!r}.")
+    if normalise not in NORMALISATIONS:
+        names = ", ".join(map(repr, NORMALISATIONS))
+        raise ValueError(f"normalise must be one of {names}, not {normalise!r}.")
+    most = spec.split["train"]
+    if subset is not None and (not _whole(subset) or not 1 <= subset <= most):
+        raise ValueError(
+            f"subset must be None or a whole number from 1 to {most} for {spec.name}, "
+            f"not {subset!r}."
+        )
+
+
+def _divide(spec: Spec, arrays: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images and labels of train, valid and test."""
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    names = ["train", "valid"] + ([] if "test" in spec.counts else ["test"])
+    order = _sorted_by(np.random.PCG64(DIVISION_SEED), len(labels))
+    place = np.arange(len(order))  # place of each image of `order` in what is divided
+    total = len(order)
+    if spec.stratified:  # divide every class by itself
+        for label in range(len(spec.classes)):
+            of_class = labels[order] == label
+            place[of_class] = np.arange(of_class.sum())
+        total = len(order) // len(spec.classes)
+    parts, begin = {}, 0
+    for name in names:
+        end = begin + spec.split[name] * total // len(order)
+        chosen = order[(begin <= place) & (place < end)]
+        parts[name] = (images[chosen], labels[chosen])
+        begin = end
+    return parts | (
+        {"test": (arrays["test_images"], arrays["test_labels"])} if "test" in spec.counts else {}
+    )
+
+
+def _channels(images: np.ndarray, size: int | None) -> np.ndarray:
+    """uint8 (N, C, H, W), resized."""
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return images if size is None else resize(images, int(size))
+
+
+def _levels(images: np.ndarray, normalise: str) -> np.ndarray:
+    """What each of the 256 levels of a pixel becomes: float32 (C, 256)."""
+    levels = np.arange(256) / 255
+    channels = images.shape[1]
+    if normalise == "unit":
+        table = np.tile(levels, (channels, 1))
+    elif normalise == "signed":
+        table = np.tile(2 * levels - 1, (channels, 1))
+    else:
+        counts = [np.bincount(images[:, c].ravel(), minlength=256) for c in range(channels)]
+        share = np.stack(counts) / images[:, 0].size
+        mean = share @ levels
+        deviation = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(1))
+        table = (levels - mean[:, None]) / np.where(deviation > 0, deviation, 1)[:, None]
+    return table.astype(np.float32)
+
+
+def _split(images: np.ndarray, labels: np.ndarray, table: np.ndarray, flatten: bool) -> Split:
+    import torch
+
+    scaled = np.empty(images.shape, np.float32)
+    for channel, levels in enumerate(table):
+        scaled[:, channel] = levels[images[:, channel]]
+    if flatten:
+        scaled = scaled.reshape(len(scaled), -1)
+    return Split(torch.from_numpy(scaled), torch.from_numpy(labels.astype(np.int64)))

@@ -1,0 +1,153 @@
+"""Run chapters: papermill in one process a chapter, progress in lines, failures in a sentence."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from qbench import paths
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution: the notebook at `source` with `parameters`, written to `output`."""
+
+    label: str
+    source: Path
+    parameters: Mapping[str, Any]
+    output: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    job: Job
+    seconds: float
+    failure: str = ""  # empty if it went well
+
+
+def run_all(
+    jobs: Sequence[Job], *, workers: int = 2, environment: Mapping[str, str] | None = None
+) -> list[Outcome]:
+    """Run `jobs`, at most `workers` at a time, and return their outcomes in the same order.
+
+    Progress goes to standard error. `environment` is added to the kernels' environment. A failing
+    notebook stops no other one; what it wrote before it failed is at its `output`.
+    """
+    workers = max(1, min(workers, len(jobs)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = {"OMP_NUM_THREADS": str(max(1, (cores or 1) // workers))} if workers > 1 else {}
+    settings = {**threads, **(environment or {})}
+    if len(jobs) == 1:
+        return [_run(jobs[0], settings, alone=True)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_run, job, settings) for job in jobs]
+        return [future.result() for future in futures]
+
+
+def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outcome:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ.update(environment)
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    report = _Report(job.label, alone)
+    started = time.perf_counter()
+    failure = ""
+    _register_engine()
+    try:
+        papermill.execute_notebook(
+            str(job.source),
+            str(job.output),
+            parameters=dict(job.parameters),
+            engine_name="qbench",
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=report,
+            stderr_file=report,
+            cwd=str(job.output.parent),
+            report=report,
+        )
+    except PapermillExecutionError as error:
+        failure = (
+            f"{job.label}: cell {error.cell_index} failed ({_first_line(error.source)}) with "
+            f"{error.ename}: {_plain(error.evalue)} "
+            f"The partial notebook is {paths.shown(job.output)}."
+        )
+    except Exception as error:  # the kernel died, the disk is full: name it, let the others go on
+        failure = f"{job.label}: {type(error).__name__}: {_plain(str(error))}"
+    seconds = time.perf_counter() - started
+    report.close("failed" if failure else f"done in {seconds:.1f} s")
+    return Outcome(job, seconds, failure)
+
+
+def _register_engine() -> None:
+    """papermill's own engine, telling `report` which cell runs."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class ReportingEngine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+            report, start = options.pop("report"), nb_man.cell_start
+            code = [i for i, cell in enumerate(nb_man.nb.cells) if cell.cell_type == "code"]
+
+            def cell_start(cell: Any, cell_index: int, **more: Any) -> None:
+                if cell_index in code:
+                    where = f"cell {code.index(cell_index) + 1}/{len(code)}"
+                    report.say(f"{where}  {_first_line(cell.source)}", now=True)
+                start(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+    papermill_engines.register("qbench", ReportingEngine)
+
+
+class _Report:
+    """A file for a kernel's output; shows its latest line, labelled, now and then."""
+
+    EVERY = 5.0  # seconds between lines of one cell's progress where lines cannot be overwritten
+
+    def __init__(self, label: str, alone: bool) -> None:
+        self.label = label
+        self.overwrite = alone and sys.stderr.isatty()
+        self.last = time.monotonic()
+
+    def write(self, text: str) -> None:
+        lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+        if lines:
+            self.say(lines[-1])
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def say(self, line: str, now: bool = False) -> None:
+        if self.overwrite:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            sys.stderr.write(f"\r\x1b[K{f'[{self.label}] {line}'[:width]}")
+        elif now or time.monotonic() - self.last >= self.EVERY:
+            sys.stderr.write(f"[{self.label}] {line}\n")
+            self.last = time.monotonic()
+        sys.stderr.flush()
+
+    def close(self, line: str) -> None:
+        self.say(line, now=True)
+        if self.overwrite:
+            sys.stderr.write("\n")
+
+
+def _first_line(source: str) -> str:
+    lines = [line.strip() for line in source.splitlines()]
+    code = [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
+    return (code or lines or [""])[0][:60]
+
+
+def _plain(text: str) -> str:
+    """One line without terminal colours, ending in a full stop."""
+    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -1,0 +1,1 @@
+"""The architectures, under the names that the papers give them."""

@@ -1,0 +1,40 @@
+"""TFC, the three-hidden-layer perceptron of Ducasse et al. 2021 and Stewart et al. 2021."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from qbench.quantizers.brevitas_layers import hard_tanh, linear
+
+INPUT_BITS = 8
+
+
+def quant_tfc(
+    *,
+    inputs: int = 1024,
+    classes: int = 10,
+    hidden: int = 64,
+    weight_bits: int = 4,
+    act_bits: int = 4,
+    dropout: float = 0.2,
+) -> nn.Sequential:
+    """QuantTFC: (N, inputs) images in [0, 1] → (N, classes) logits.
+
+    Inputs are quantised to 8 bits and dropped out; each of three hidden layers is fully connected,
+    batch norm, quantised HardTanh, dropout; a fully connected layer and batch norm follow. No layer
+    has a bias. Weights are scaled by output channel, in the last layer by tensor.
+    """
+    layers = OrderedDict(
+        quantise_input=hard_tanh(INPUT_BITS if act_bits != 32 else 32),
+        drop_input=nn.Dropout(dropout),
+    )
+    width = inputs
+    for number in (1, 2, 3):
+        layers[f"linear{number}"] = linear(width, hidden, weight_bits)
+        layers[f"norm{number}"] = nn.BatchNorm1d(hidden)
+        layers[f"act{number}"] = hard_tanh(act_bits)
+        layers[f"drop{number}"] = nn.Dropout(dropout)
+        width = hidden
+    layers["linear4"] = linear(width, classes, weight_bits, per_channel=False)
+    layers["norm4"] = nn.BatchNorm1d(classes)
+    return nn.Sequential(layers)

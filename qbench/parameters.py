@@ -1,0 +1,161 @@
+"""The parameters of every chapter: names, types, ranges, meaning and smoke defaults.
+
+One class a chapter, registered in `CHAPTERS` under its notebook's name. `check()` turns what a
+reader typed (`"2,3,4"`, `"-1"`) into values, or into one sentence that says what is wrong and what
+is allowed. The command line calls it before a kernel starts; every notebook calls it again in the
+cell after its parameters, so that plain papermill and JupyterLab are guarded as well.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+
+class ParameterError(ValueError):
+    """A parameter has an unknown name, a wrong type or an impossible value."""
+
+
+def _whole(value: Any) -> Any:
+    """Refuse what pydantic would quietly turn into an int: `True`, `3.0`."""
+    if isinstance(value, bool | float):
+        raise ValueError("not a whole number")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    return value
+
+
+def _split(value: Any) -> Any:
+    """`"2,3,4"` → `["2", "3", "4"]`, a single value → a list of one; anything else as it is."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [value] if isinstance(value, int | float) else value
+
+
+def _unique(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError("repeated values")
+    return values
+
+
+def _bit_width(value: int) -> int:
+    if not (1 <= value <= 8 or value == 32):
+        raise ValueError("not a bit width")
+    return value
+
+
+def ListOf(item: Any) -> Any:
+    """A list without repeats, at least one long, which may be typed as `2,3,4`."""
+    split = BeforeValidator(_split)
+    return Annotated[list[item], Field(min_length=1), AfterValidator(_unique), split]
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Seed = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+BitWidth = Annotated[
+    Whole,
+    AfterValidator(_bit_width),
+    Field(json_schema_extra={"allowed": "a whole number from 1 to 8, or 32 for float32"}),
+]
+ImageSet = Literal["mnist5k", "mnist", "fashion-mnist"]
+
+
+class Parameters(BaseModel):
+    """What the parameters of all chapters share: nothing unknown passes, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class NumberFormats(Parameters):
+    number: Number = Field(0.357, ge=-8, le=8, description="the number to quantise")
+    bits: Whole = Field(3, ge=1, le=8, description="bit width to quantise it to")
+
+
+class BitWidthSweep(Parameters):
+    dataset: ListOf(ImageSet) = Field(["mnist5k"], description="data sets to train on")
+    weight_bits: ListOf(BitWidth) = Field([2, 8], description="bit widths of the weights")
+    act_bits: ListOf(BitWidth) = Field([2, 8], description="bit widths of the activations")
+    epochs: Whole = Field(2, ge=1, le=1000, description="passes over the training images")
+    hidden: Whole = Field(64, ge=8, le=4096, description="neurons in each of the 3 hidden layers")
+    seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")
+    learning_rate: Number = Field(0.01, gt=0, le=1, description="Adam's initial learning rate")
+    dropout: Number = Field(0.2, ge=0, lt=1, description="dropout on the inputs and hidden layers")
+    batch_size: Whole = Field(100, ge=2, le=10_000, description="images a training step")
+
+
+CHAPTERS: dict[str, type[Parameters]] = {
+    "01_number_formats": NumberFormats,
+    "02_bit_width_sweep": BitWidthSweep,
+}
+
+
+def check(chapter: str, **values: Any) -> Parameters:
+    """Return the validated parameters of `chapter` (a notebook's name such as `01_number_formats`).
+
+    Lists may be given as text (`"2,3,4"`). Raises `ParameterError` with one sentence a fault.
+    """
+    model = CHAPTERS[chapter]
+    faults = [_unknown(chapter, model, name) for name in values if name not in model.model_fields]
+    if faults:
+        raise ParameterError("\n".join(faults))
+    try:
+        return model(**values)
+    except ValidationError as error:
+        names = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+        allowed = {name: text for name, text, _, _ in describe(chapter)}
+        sentences = [
+            f"{name} must be {allowed[name]}, not {value!r}{_nearest(model, name, value)}."
+            for name, value in ((name, values[name]) for name in names)
+        ]
+        raise ParameterError("\n".join(sentences)) from None
+
+
+def describe(chapter: str) -> list[tuple[str, str, Any, str]]:
+    """Rows of (name, what is allowed in words, smoke default, meaning), in the chapter's order."""
+    model = CHAPTERS[chapter]
+    schemas = model.model_json_schema()["properties"]
+    return [
+        (name, _allowed(schemas[name]), field.default, field.description or "")
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """Say in words what a field's JSON schema allows."""
+    if "allowed" in schema:
+        return schema["allowed"]
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if schema.get("type") == "array":
+        return f"a list without repeats, each {_allowed(schema['items'])}"
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    words = {
+        "minimum": "of at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    bounds = [f"{word} {schema[key]}" for key, word in words.items() if key in schema]
+    return " ".join([kind.get(schema.get("type", ""), "text"), " and ".join(bounds)]).strip()
+
+
+def _unknown(chapter: str, model: type[Parameters], name: str) -> str:
+    near = difflib.get_close_matches(name, model.model_fields, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{chapter} has no parameter {name!r}{hint}; it has {', '.join(model.model_fields)}."
+
+
+def _nearest(model: type[Parameters], name: str, value: Any) -> str:
+    """`; did you mean mnist?` where a choice was misspelt."""
+    schema = model.model_json_schema()["properties"][name]
+    choices = schema.get("items", schema).get("enum", [])
+    typed = _split(value) if isinstance(value, str) else value if isinstance(value, list) else []
+    wrong = [str(item) for item in typed if item not in choices]
+    near = [match for item in wrong for match in difflib.get_close_matches(item, choices, 1)]
+    return f" (did you mean {', '.join(near)}?)" if near else ""

@@ -1,0 +1,26 @@
+"""Where things are in a checkout. qbench is installed in place (`pip install -e .`)."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+BOOK = ROOT / "book"
+BUILD = ROOT / "_build"
+PAPER = ROOT / "data" / "paper"
+DEVICES = ROOT / "data" / "devices"
+PUBLISHED = ROOT / "data" / "results"
+
+
+def local_results() -> Path:
+    """Folder of the results computed here: `QBENCH_RESULTS`, else `results/` in the checkout."""
+    return Path(os.environ.get("QBENCH_RESULTS") or ROOT / "results").expanduser().absolute()
+
+
+def shown(path: Path) -> str:
+    """`path` as a reader sees it: relative to the working directory where that is shorter."""
+    path = Path(path).absolute()
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

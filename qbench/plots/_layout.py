@@ -1,0 +1,153 @@
+"""Laying a figure out: axes, legend below, room for both, and the form for narrow screens."""
+
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from qbench.plots import theme
+
+#: Width in px of the article column of the book, and of a figure on a phone.
+WIDE, NARROW = 690, 350
+_GLYPH = 7.0  # px, mean width of a character at the base size
+_ROW = 20  # px, one row of the legend
+
+
+def wrap(text: str, width: int) -> str:
+    """The text in lines of at most `width` characters, as plotly breaks lines."""
+    lines = [part for line in text.split("<br>") for part in textwrap.wrap(line, width) or [""]]
+    return "<br>".join(lines)
+
+
+def lines(text: str) -> int:
+    """How many lines the text takes in plotly (0 if it is empty)."""
+    return text.count("<br>") + 1 if text else 0
+
+
+def widest(text: str) -> int:
+    """Characters in the longest line of the text, without markup."""
+    return max(len(re.sub(r"<[^>]*>", "", line)) for line in text.split("<br>"))
+
+
+def legend_rows(names: Sequence[str], width: int) -> int:
+    """Rows that plotly's horizontal legend takes: it stands in columns as wide as the widest."""
+    if not names:
+        return 0
+    entry = _GLYPH * max(widest(name) for name in names) + 48
+    whole = sum(_GLYPH * widest(name) + 48 for name in names)
+    if whole <= width:
+        return 1
+    return math.ceil(len(names) / max(1, int(width // entry)))
+
+
+def names(fig: go.Figure) -> list[str]:
+    """The names that the figure's legend shows."""
+    return [t.name for t in fig.data if t.name and t.showlegend is not False]
+
+
+def finish(
+    fig: go.Figure,
+    title: str = "",
+    *,
+    legend: str = "",
+    height: int = 340,
+    below: int = 62,
+    facets: Sequence[str] = (),
+    narrow: Mapping[str, object] | None = None,
+    **layout: object,
+) -> go.Figure:
+    """Give the figure the book's look and the room that its title and legend need.
+
+    `height` is that of the plotting area in px and `below` the room for the x axis' ticks and
+    title. `layout.meta.narrow` holds the settings (dotted paths) that `qbench.js` applies on a
+    narrow screen, where two facets are stacked.
+    """
+    shown = names(fig)
+    with_legend = len(shown) > 1 or bool(legend and shown)
+    title = wrap(title, 46)
+    top = 14 + 20 * lines(title) + (20 if any(facets) else 0)
+    heading = 1 if legend and with_legend else 0
+
+    def bottom(width: int) -> int:
+        rows = legend_rows(shown, width) + heading if with_legend else 0
+        return below + (rows * _ROW + 12 if rows else 0)
+
+    small = dict(narrow or {})
+    tall = height
+    if len(facets) == 2:
+        tall = 2 * height - 60
+        share = (tall - 70) / tall / 2
+        small |= {
+            "xaxis.domain": [0, 1],
+            "xaxis2.domain": [0, 1],
+            "yaxis.domain": [1 - share, 1],
+            "yaxis2.domain": [0, share],
+            "yaxis2.showticklabels": True,
+            "xaxis.title.text": "",
+        }
+    small |= {"height": top + tall + bottom(NARROW), "margin.b": bottom(NARROW)}
+    fig.update_layout(
+        template=theme.template(),
+        height=top + height + bottom(WIDE),
+        margin={"l": 56, "r": 14, "t": top, "b": bottom(WIDE), "pad": 0},
+        showlegend=with_legend,
+        meta={"narrow": small},
+        annotations=[_heading(text, i) for i, text in enumerate(facets) if text],
+        **layout,
+    )
+    if title:
+        fig.update_layout(title_text=title)
+    if heading:
+        fig.update_layout(legend_title_text=legend)
+    return fig
+
+
+def _heading(text: str, index: int) -> dict:
+    """The name of a facet, above its plot."""
+    number = "" if index == 0 else str(index + 1)
+    return {
+        "text": f"<b>{wrap(text, 44)}</b>",
+        "x": 0.5,
+        "y": 1,
+        "xref": f"x{number} domain",
+        "yref": f"y{number} domain",
+        "xanchor": "center",
+        "yanchor": "bottom",
+        "yshift": 3,
+        "showarrow": False,
+    }
+
+
+def x_axis(title: str, values: Sequence = (), log: bool = False) -> dict:
+    """An x axis: whole numbers get one tick each, a short log scale a tick at each value."""
+    return _axis(wrap(title, 44), values, log)
+
+
+def y_axis(title: str, log: bool = False) -> dict:
+    """A y axis; on a log scale, ticks are powers of ten."""
+    return _axis(wrap(title, 40), (), log)
+
+
+def _axis(title: str, values: Sequence, log: bool) -> dict:
+    axis: dict = {"title": {"text": title}}
+    distinct = sorted({v for v in values if isinstance(v, int | float)})
+    whole = bool(distinct) and all(v == int(v) for v in distinct)
+    if log:
+        axis |= {"type": "log", "exponentformat": "power", "minexponent": 3}
+        if 1 < len(distinct) <= 9 and whole:
+            axis |= {"tickmode": "array", "tickvals": distinct, "ticktext": _texts(distinct)}
+        else:
+            axis |= {"dtick": 1}
+    elif len(distinct) == len(values) == 0:
+        pass
+    elif any(isinstance(v, str) for v in values):
+        axis |= {"type": "category"}
+    elif whole and distinct[-1] - distinct[0] <= 12:
+        axis |= {"dtick": 1}
+    return axis
+
+
+def _texts(values: Sequence[float]) -> list[str]:
+    return [f"{v:,.0f}" for v in values]

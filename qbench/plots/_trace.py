@@ -1,0 +1,148 @@
+"""plotly's traces on matplotlib axes, one function for each type."""
+
+import math
+import re
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from qbench.plots import _axes
+
+_DASHES = {
+    None: "-",
+    "solid": "-",
+    "dash": (0, (5, 3)),
+    "dot": (0, (1.2, 2.2)),
+    "dashdot": (0, (6, 2.5, 1.2, 2.5)),
+    "longdash": (0, (9, 3)),
+}
+_MARKERS = {
+    None: "o",
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "cross": "P",
+    "x": "X",
+}
+_STEPS = {"hv": "steps-post", "vh": "steps-pre"}
+
+
+def colour(text: str) -> tuple[float, ...]:
+    """`#rrggbb`, `rgb(...)` or `rgba(...)` as matplotlib takes it."""
+    found = re.fullmatch(r"rgba?\(([^)]*)\)", text)
+    if not found:
+        return to_rgb(text)
+    red, green, blue, *alpha = (float(v) for v in found[1].split(","))
+    return (red / 255, green / 255, blue / 255, *alpha)
+
+
+def colour_map(scale: list) -> LinearSegmentedColormap:
+    """A plotly colour scale as a matplotlib colour map."""
+    return LinearSegmentedColormap.from_list("scale", [(at, colour(c)) for at, c in scale])
+
+
+def line_style(trace: object) -> dict:
+    """Colour, width and dash of a trace's line."""
+    line = trace.line
+    return {"color": line.color, "lw": 0.85 * (line.width or 2), "ls": _DASHES[line.dash]}
+
+
+def marker_style(trace: object) -> dict:
+    """Shape, size and fill of a trace's markers."""
+    shape, _, empty = (trace.marker.symbol or "circle").partition("-open")
+    hollow = (trace.marker.symbol or "").endswith("-open")
+    return {
+        "marker": _MARKERS[shape],
+        "ms": 0.72 * (trace.marker.size or 6),
+        "mec": trace.marker.color,
+        "mew": 1.6 if hollow else 0,
+        "mfc": "none" if hollow else trace.marker.color,
+    }
+
+
+def scatter(ax: Axes, trace: object, x_names, y_names) -> None:
+    """Lines, markers, text, a filled band, error bars."""
+    x, y = _axes.places(trace.x, x_names), _axes.places(trace.y, y_names)
+    mode = trace.mode or "lines"
+    if mode == "text":
+        size = 0.9 * trace.textfont.size
+        for across, up, text, ink in zip(x, y, trace.text, trace.textfont.color, strict=True):
+            ax.text(across, up, text, color=ink, fontsize=size, ha="center", va="center_baseline")
+        return
+    if trace.fill == "toself":
+        ax.fill(x, y, color=colour(trace.fillcolor), lw=0)
+        return
+    style = line_style(trace) if "lines" in mode else {"color": trace.marker.color, "ls": ""}
+    style["drawstyle"] = _STEPS.get(trace.line.shape, "default")
+    if "markers" in mode:
+        style |= marker_style(trace)
+    ax.plot(x, y, **style)
+    if trace.error_y.array is not None:
+        _error_bars(ax, x, y, trace.error_y, style["color"])
+
+
+def bar(ax: Axes, trace: object, names: list[str], place: int, of: int) -> None:
+    """One series of grouped bars, with its error bars."""
+    width = 0.75 / of
+    x = [v + (place - (of - 1) / 2) * width for v in _axes.places(trace.x, names)]
+    y = _axes.places(trace.y, None)
+    ax.bar(x, y, 0.94 * width, color=trace.marker.color)
+    if trace.error_y.array is not None:
+        _error_bars(ax, x, y, trace.error_y, _axes.INK)
+
+
+def heat_map(drawn: Figure, ax: Axes, trace: object, x_names, y_names) -> None:
+    """Coloured cells and a colour bar below them."""
+    shades = colour_map(trace.colorscale)
+    span = Normalize(trace.zmin, trace.zmax)
+    for up, row in enumerate(trace.z):
+        for across, value in enumerate(row):
+            if value is not None and not math.isnan(value):
+                corner = (across - 0.49, up - 0.485)
+                ax.add_patch(Rectangle(corner, 0.98, 0.97, color=shades(span(value)), lw=0))
+    ax.set_xlim(-0.5, len(x_names) - 0.5)
+    ax.set_ylim(-0.5, len(y_names) - 0.5)
+    bar = drawn.colorbar(
+        ScalarMappable(span, shades.resampled(32)),
+        ax=ax,
+        orientation="horizontal",
+        aspect=46,
+        pad=0.04,
+        label=_axes.plain(trace.colorbar.title.text),
+        format=_axes.number,
+    )
+    bar.outline.set_visible(False)
+    bar.ax.locator_params(nbins=6)
+
+
+def outline(ax: Axes, trace: object, angles: dict[str, float]) -> None:
+    """One outline of a radar."""
+    theta = [angles[name] for name in trace.theta]
+    r = _axes.places(trace.r, None)
+    ax.plot(theta, r, clip_on=False, **line_style(trace), **marker_style(trace))
+    if trace.fill == "toself":
+        ax.fill(theta, r, color=colour(trace.fillcolor), lw=0)
+
+
+def surface(ax: Axes, trace: object) -> None:
+    """A surface, in at most 24 by 24 facets; a plane is a surface of one colour."""
+    z = np.array([[math.nan if v is None else v for v in row] for row in trace.z], dtype=float)
+    x, y = np.meshgrid(np.array(trace.x, dtype=float), np.array(trace.y, dtype=float))
+    flat = trace.opacity is not None
+    if flat:
+        paint = {"color": trace.colorscale[0][1], "alpha": trace.opacity}
+    else:
+        paint = {"cmap": colour_map(trace.colorscale)}
+        paint |= {"vmin": np.nanmin(z), "vmax": np.nanmax(z)}
+    ax.plot_surface(x, y, z, rcount=24, ccount=24, lw=0.3, antialiased=True, shade=False, **paint)
+
+
+def _error_bars(ax: Axes, x: list, y: list, bars: object, tint: object) -> None:
+    spans = [list(bars.arrayminus), list(bars.array)]
+    ax.errorbar(x, y, yerr=spans, fmt="none", ecolor=tint, elinewidth=1.1, capsize=3)

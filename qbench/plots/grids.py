@@ -1,0 +1,246 @@
+"""Figures of a value over two parameters, or over several criteria: heat map, surface, radar."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import get_colorscale
+
+from qbench.plots import _frame as frame
+from qbench.plots import _layout, lines, theme
+
+
+def heat_map(
+    df: pd.DataFrame,
+    x: str,
+    y: str,
+    value: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    title: str = "",
+    decimals: int | None = None,
+    limits: tuple[float, float] | None = None,
+    scale: str = theme.SEQUENTIAL,
+) -> go.Figure:
+    """A coloured cell for each pair of x and y, with its number in it; y grows upwards.
+
+    df: one row a cell; x and y are categories (e.g. weight_bits, act_bits), value a number in the
+    unit that `labels` gives. A missing cell stays empty.
+    decimals: decimal places of the printed numbers; limits: values at the ends of the colours.
+    scale: a sequential plotly scale, "Cividis" or "Viridis".
+    Raises ValueError for an unknown or non-numeric column, an empty frame, or two rows for a cell.
+    """
+    table = _grid("heat_map", df, x, y, value)
+    across, up = ([frame.word(v) for v in axis] for axis in (table.columns, table.index))
+    cells = [frame.numbers(row) for row in table.to_numpy()]
+    given = [v for row in cells for v in row if v is not None]
+    low, high = limits or (min(given), max(given))
+    places = frame.decimals(given) if decimals is None else decimals
+    colours = get_colorscale(scale)
+    name = frame.label(value, labels)
+    fig = go.Figure(
+        go.Heatmap(
+            x=across,
+            y=up,
+            z=cells,
+            zmin=low,
+            zmax=high,
+            colorscale=colours,
+            xgap=1,
+            ygap=1,
+            hovertemplate="<br>".join(
+                (
+                    frame.hover(frame.label(x, labels), "x", pd.Series([""])),
+                    frame.hover(frame.label(y, labels), "y", pd.Series([""])),
+                    frame.hover(name, "z", df[value]),
+                )
+            )
+            + "<extra></extra>",
+            colorbar={
+                "orientation": "h",
+                "title": {"text": _layout.wrap(name, 44), "side": "bottom"},
+                "thickness": 10,
+                "len": 1,
+                "x": 0.5,
+                "y": 0,
+                "yref": "container",
+                "yanchor": "bottom",
+                "ypad": 4,
+                "outlinewidth": 0,
+            },
+        )
+    )
+    printed = [
+        (a, b, v) for b, row in zip(up, cells, strict=True) for a, v in zip(across, row, strict=True)
+    ]
+    printed = [(a, b, v) for a, b, v in printed if v is not None]
+    fig.add_scatter(
+        x=[a for a, _, _ in printed],
+        y=[b for _, b, _ in printed],
+        text=[f"{v:,.{places}f}" for _, _, v in printed],
+        mode="text",
+        textfont={
+            "color": [theme.text_on(_shade(colours, v, low, high)) for _, _, v in printed],
+            "size": 12 if len(across) <= 9 else 9,
+        },
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    category = {"type": "category", "categoryorder": "array", "showgrid": False, "ticks": ""}
+    return _layout.finish(
+        fig,
+        title,
+        height=max(180, min(46 * len(up), 460)),
+        below=118,
+        xaxis=_layout.x_axis(frame.label(x, labels)) | category | {"categoryarray": across},
+        yaxis=_layout.y_axis(frame.label(y, labels)) | category | {"categoryarray": up},
+    )
+
+
+def surface(
+    df: pd.DataFrame,
+    x: str,
+    y: str,
+    z: str,
+    *,
+    plane: float | None = None,
+    plane_name: str = "reference",
+    labels: Mapping[str, str] | None = None,
+    title: str = "",
+    scale: str = "Viridis",
+    eye: tuple[float, float, float] = (-1.5, -1.5, 0.9),
+) -> go.Figure:
+    """z as a surface over x and y, to be turned; `plane` is a level to compare it with.
+
+    df: one row a grid point, numeric x, y and z, z and `plane` in one unit; missing points are
+    holes. `eye` is where the camera stands, in widths of the box. Raises ValueError for an unknown
+    or non-numeric column, an empty frame, two rows for a point, or fewer than two values of x or y.
+    """
+    frame.check("surface", df, ("x", "y", "z"), x=x, y=y, z=z)
+    table = _grid("surface", df, x, y, z)
+    if min(table.shape) < 2:
+        raise ValueError(
+            f"surface needs at least two values of each of {x!r} and {y!r}, not "
+            f"{table.shape[1]} and {table.shape[0]}."
+        )
+    across, up = frame.numbers(table.columns), frame.numbers(table.index)
+    names = {role: frame.label(column, labels) for role, column in zip("xyz", (x, y, z), strict=True)}
+    fig = go.Figure(
+        go.Surface(
+            x=across,
+            y=up,
+            z=[frame.numbers(row) for row in table.to_numpy()],
+            colorscale=get_colorscale(scale),
+            showscale=False,
+            name=names["z"],
+            hovertemplate=lines.hover_box(df, labels, "", x=x, y=y, z=z),
+        )
+    )
+    if plane is not None:
+        fig.add_surface(
+            x=[across[0], across[-1]],
+            y=[up[0], up[-1]],
+            z=[[plane, plane], [plane, plane]],
+            colorscale=[[0, theme.NEUTRAL], [1, theme.NEUTRAL]],
+            opacity=0.45,
+            showscale=False,
+            showlegend=True,
+            name=plane_name,
+            hovertemplate=f"{plane_name}: %{{z:,.4~r}}<extra></extra>",
+        )
+    axes = {}
+    for role, column in zip("xyz", (x, y, z), strict=True):
+        axis = _layout.x_axis(names[role], frame.numbers(df[column]))
+        axes[f"{role}axis"] = axis | {"title": {"text": _layout.wrap(names[role], 22)}}
+    axes["zaxis"].pop("dtick", None)
+    fig.update_layout(scene=axes)
+    return _layout.finish(
+        fig,
+        title,
+        legend="" if plane is None else " ",
+        height=430,
+        below=8,
+        narrow={"scene.camera.eye": dict(zip("xyz", (1.25 * v for v in eye), strict=True))},
+        scene_camera={"eye": dict(zip("xyz", eye, strict=True)), "center": {"z": -0.08}},
+        scene_aspectmode="manual",
+        scene_aspectratio={"x": 1, "y": 1, "z": 0.75},
+    )
+
+
+def radar(
+    df: pd.DataFrame,
+    theta: str,
+    r: str,
+    colour: str | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+) -> go.Figure:
+    """One closed outline for each value of `colour` over the criteria in `theta`.
+
+    df: one row for each criterion and series; r a number, larger further out, all criteria on one
+    scale (normalise first). A missing r leaves a gap. limits: r at the centre and at the rim.
+    Raises ValueError for an unknown or non-numeric column, an empty frame, or fewer than three
+    criteria.
+    """
+    frame.check("radar", df, ("r",), theta=theta, r=r, colour=colour)
+    spokes = frame.levels(df[theta])
+    if len(spokes) < 3:
+        raise ValueError(f"radar needs at least 3 criteria in {theta!r}, not {len(spokes)}.")
+    shown = [_layout.wrap(frame.word(v), 13) for v in spokes]
+    fig = go.Figure()
+    for line in frame.series("radar", df, colour):
+        found = dict(zip(line.rows[theta], frame.numbers(line.rows[r]), strict=True))
+        radii = [found.get(v) for v in spokes]
+        fig.add_scatterpolar(
+            theta=[*shown, shown[0]],
+            r=[*radii, radii[0]],
+            mode="lines+markers",
+            name=line.name,
+            showlegend=bool(line.name),
+            fill="toself" if None not in radii else "none",
+            fillcolor=theme.fade(line.colour, 0.1),
+            line={"color": line.colour, "dash": line.dash, "width": 2},
+            marker={"color": line.colour, "symbol": line.symbol, "size": 8},
+            hovertemplate=lines.hover_box(df, labels, line.name, theta=theta, r=r),
+        )
+    fig.update_layout(
+        polar={
+            "angularaxis": {"rotation": 90, "direction": "clockwise", "type": "category"},
+            "radialaxis": {"angle": 90, "tickangle": 90, "nticks": 5}
+            | {"range": list(limits or (min(0, *frame.finite(df[r])), max(frame.finite(df[r]))))},
+        }
+    )
+    side = 24 + 7 * max(_layout.widest(text) for text in shown)
+    _layout.finish(
+        fig,
+        title,
+        legend=frame.label(colour, labels) if colour else "",
+        height=360,
+        below=44,
+        narrow={"margin.l": min(side, 90), "margin.r": min(side, 90)},
+    )
+    margin = fig.layout.margin
+    return fig.update_layout(
+        margin={"l": side, "r": side, "t": margin.t + 24}, height=fig.layout.height + 24
+    )
+
+
+def _grid(what: str, df: pd.DataFrame, x: str, y: str, value: str) -> pd.DataFrame:
+    """The frame as a table: rows y, columns x, both in their order; missing cells are NaN."""
+    frame.check(what, df, ("value",), x=x, y=y, value=value)
+    df = df.dropna(subset=[x, y])
+    if df.duplicated([x, y]).any():
+        raise ValueError(
+            f"{what} needs one row for each pair of {x!r} and {y!r}, and some repeat; "
+            "aggregate first."
+        )
+    table = df.pivot(index=y, columns=x, values=value)
+    return table.reindex(index=frame.levels(df[y]), columns=frame.levels(df[x]))
+
+
+def _shade(colours: list, value: float, low: float, high: float) -> str:
+    """The colour of a cell, as the renderer will paint it."""
+    share = 0.5 if high == low else (value - low) / (high - low)
+    return theme.colour_at(colours, min(max(share, 0), 1))

@@ -1,0 +1,182 @@
+"""Figures that compare designs: `pareto` (trade-off with its front) and `bars`."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from qbench.plots import _frame as frame
+from qbench.plots import _layout, lines, theme
+
+
+def pareto(
+    df: pd.DataFrame,
+    x: str,
+    y: str,
+    colour: str | None = None,
+    *,
+    front: str | bool = True,
+    better: tuple[str, str] = ("lower", "higher"),
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    title: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+) -> go.Figure:
+    """Designs as points and the front of those that no other design beats in both x and y.
+
+    df: one row a design, numeric x and y; rows without one of them are left out.
+    front: True finds the front, a boolean column gives it, False draws none.
+    better: for x and for y, "lower" or "higher".
+    name: a column that names the design in its hover box.
+    Raises ValueError for an unknown or non-numeric column, an empty frame, a front column that is
+    not boolean, or a direction that is neither "lower" nor "higher".
+    """
+    given = front if isinstance(front, str) else None
+    frame.check("pareto", df, ("x", "y"), x=x, y=y, colour=colour, front=given, name=name)
+    for direction in better:
+        if direction not in ("lower", "higher"):
+            raise ValueError(f"pareto: better is 'lower' or 'higher', not {direction!r}.")
+    if given and not pd.api.types.is_bool_dtype(df[given]):
+        raise ValueError(
+            f"pareto needs true or false in column {given!r} for front, not {df[given].dtype}."
+        )
+    for column, log in ((x, log_x), (y, log_y)):
+        if log:
+            lines.check_log("pareto", df, column)
+    order = frame.levels(df[colour]) if colour else None
+    df = df[[v is not None and w is not None for v, w in _pairs(df, x, y)]]
+    if df.empty:
+        raise ValueError(f"pareto finds no row with a number in both {x!r} and {y!r}.")
+    fig = go.Figure()
+    if front is not False:
+        best = df[df[given]] if given else df[non_dominated(df, x, y, better)]
+        best = best.sort_values([x, y], kind="stable")
+        # Of two neighbours on the front, the step between them goes through the worse corner:
+        # what is certainly reached, nothing better.
+        fig.add_scatter(
+            x=frame.numbers(best[x]),
+            y=frame.numbers(best[y]),
+            mode="lines",
+            name="Pareto front",
+            line={
+                "color": theme.NEUTRAL,
+                "width": 2,
+                "shape": "hv" if better[0] == "lower" else "vh",
+            },
+            hoverinfo="skip",
+        )
+    for line in frame.series("pareto", df, colour, order):
+        if line.rows.empty:
+            continue
+        box = lines.hover_box(df, labels, line.name, x=x, y=y)
+        fig.add_scatter(
+            x=frame.numbers(line.rows[x]),
+            y=frame.numbers(line.rows[y]),
+            mode="markers",
+            name=line.name,
+            text=[frame.word(v) for v in line.rows[name]] if name else None,
+            marker={"color": line.colour, "symbol": line.symbol, "size": 9},
+            hovertemplate="<b>%{text}</b><br>" + box if name else box,
+            showlegend=bool(line.name),
+        )
+    return _layout.finish(
+        fig,
+        title,
+        legend=frame.label(colour, labels) if colour else "",
+        xaxis=_layout.x_axis(frame.label(x, labels), frame.numbers(df[x]), log_x),
+        yaxis=_layout.y_axis(frame.label(y, labels), log_y),
+    )
+
+
+def non_dominated(
+    df: pd.DataFrame, x: str, y: str, better: tuple[str, str] = ("lower", "higher")
+) -> list[bool]:
+    """For each row, whether no other row is at least as good in x and y and better in one.
+
+    Rows without a number in x or y are never on the front; equal rows stand or fall together.
+    """
+    signs = [1 if direction == "lower" else -1 for direction in better]
+    costs = [
+        None if v is None or w is None else (signs[0] * v, signs[1] * w)
+        for v, w in _pairs(df, x, y)
+    ]
+    keep, best = set(), float("inf")
+    for cost in sorted({c for c in costs if c is not None}):
+        if cost[1] < best:
+            keep.add(cost)
+            best = cost[1]
+    return [cost in keep for cost in costs]
+
+
+def bars(
+    df: pd.DataFrame,
+    x: str,
+    y: str,
+    colour: str | None = None,
+    *,
+    spread: lines.Spread | None = None,
+    reference: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    title: str = "",
+    log_y: bool = False,
+) -> go.Figure:
+    """Bars in groups: one group for each x, one bar in it for each value of `colour`.
+
+    df: one row a bar, x a category (whole numbers are taken as categories), y a number in the
+    unit that `labels` gives; a missing y leaves its place empty.
+    spread: half-width of an interval, or its two ends, in the unit of y: drawn as error bars.
+    reference: name -> y, published values as horizontal lines.
+    Raises ValueError for an unknown or non-numeric column, an empty frame, several rows for one
+    bar, or no positive number on a log scale.
+    """
+    low, high = spread if isinstance(spread, tuple) else (spread, None)
+    frame.check(
+        "bars", df, ("y", "spread", "high"), x=x, y=y, colour=colour, spread=low, high=high
+    )
+    if log_y:
+        lines.check_log("bars", df, y)
+    if df.duplicated([x, colour] if colour else [x]).any():
+        raise ValueError(
+            f"bars needs one row for each bar, and {x!r}"
+            + (f" with {colour!r}" if colour else "")
+            + " repeats; aggregate first."
+        )
+    names = [frame.word(v) for v in frame.levels(df[x])]
+    shown = {name: _layout.wrap(name, 12) for name in names}
+    fig = go.Figure()
+    for line in frame.series("bars", df, colour):
+        rows = line.rows
+        errors = None
+        if low is not None:
+            down = rows[y] - rows[low] if high is None else rows[low]
+            up = rows[y] + rows[low] if high is None else rows[high]
+            errors = lines.error_bars(rows[y], down, up) | {"color": theme.NEUTRAL}
+        fig.add_bar(
+            x=[shown.get(frame.word(v), frame.word(v)) for v in rows[x]],
+            y=frame.numbers(rows[y]),
+            name=line.name,
+            showlegend=bool(line.name),
+            marker={"color": line.colour},
+            error_y=errors,
+            hovertemplate=lines.hover_box(df.assign(**{x: ""}), labels, line.name, x=x, y=y),
+        )
+    ends = [shown[names[0]], shown[names[-1]]]
+    for index, (what, height) in enumerate((reference or {}).items()):
+        lines.level(fig, what, float(height), ends, index, {})
+    order = {"type": "category", "categoryorder": "array", "categoryarray": list(shown.values())}
+    return _layout.finish(
+        fig,
+        title,
+        legend=frame.label(colour, labels) if colour else "",
+        below=48 + 15 * max(_layout.lines(text) for text in shown.values()),
+        barmode="group",
+        bargap=0.25,
+        bargroupgap=0.06,
+        xaxis=_layout.x_axis(frame.label(x, labels)) | order,
+        yaxis=_layout.y_axis(frame.label(y, labels), log_y),
+    )
+
+
+def _pairs(df: pd.DataFrame, x: str, y: str) -> zip:
+    return zip(frame.numbers(df[x]), frame.numbers(df[y]), strict=True)

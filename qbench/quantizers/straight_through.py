@@ -1,0 +1,71 @@
+"""Rounding that can be trained through: staircases forwards, a straight line backwards.
+
+A staircase has the derivative 0 wherever it has one, so no gradient reaches the weights behind it.
+The straight-through estimator replaces that derivative by 1 (Faraone 2021, section 2.3.4, eq.
+2.19), and by 0 where the input is clipped. All functions work elementwise on float tensors of any
+shape, on any device, and under `torch.func.vmap`.
+"""
+
+import torch
+from torch import Tensor
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Forwards the nearest integer (ties to even), backwards the identity."""
+    return _Round.apply(x)
+
+
+def sign_through(x: Tensor, limit: float | None = 1.0) -> Tensor:
+    """Forwards −1 or +1 (+1 at zero), backwards the identity where |x| ≤ `limit`, else 0.
+
+    `limit=None` passes the gradient everywhere. Raises `ValueError` unless `limit` is positive.
+    """
+    if limit is not None and not limit > 0:
+        raise ValueError(f"limit must be above 0, or None for no limit, not {limit!r}.")
+    return _Sign.apply(x, float("inf") if limit is None else limit)
+
+
+def quantise_through(x: Tensor, scale: Tensor | float, lowest: int, highest: int) -> Tensor:
+    """Forwards scale · clip(round(x / scale), lowest, highest): Vailakis 2022, eq. 3.6 with z = 0.
+
+    Backwards to `x`: the identity where lowest ≤ x / scale ≤ highest, else 0. Backwards to a tensor
+    `scale`: (round(x / scale) − x / scale) inside, the end code outside. Raises `ValueError` unless
+    lowest < highest.
+    """
+    if not lowest < highest:
+        raise ValueError(f"lowest must be below highest ({highest}), not {lowest}.")
+    return round_through(torch.clamp(x / scale, lowest, highest)) * scale
+
+
+class _Round(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _Sign(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, limit: float) -> Tensor:
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        x, limit = inputs
+        ctx.save_for_backward(x.abs() <= limit)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None

@@ -1,0 +1,363 @@
+"""Results by content: the same question is computed once.
+
+A result is asked for by its specification: the method (a function of qbench marked `@method`), the
+version of that method and all its parameters. The specification's digest names a pair of files,
+`<method>/<key>.json` (specification, provenance, digest of the table) and
+`<method>/<key>-<digest>.parquet` (the table). Results computed here go to `results/`
+(`QBENCH_RESULTS`); `publish` copies them to `data/results/`, which travels with git. Both are read.
+
+The JSON is renamed into place last, so a result exists completely or not at all; each key has a
+lock, so that several processes that ask the same question compute it once.
+"""
+
+import hashlib
+import importlib
+import inspect
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from qbench import paths, provenance
+
+Spec = Mapping[str, Any]
+NOT_IN_SPEC = ("checkpoint",)  # how a result is reached, not what it is
+_used: dict[str, "Entry"] = {}
+
+
+class StoreError(RuntimeError):
+    """A stored result is missing, damaged or cannot be written."""
+
+
+def method(version: int) -> Callable[[Callable], Callable]:
+    """Mark a function `(**parameters) -> DataFrame` whose results may be stored.
+
+    Raise `version` whenever a change alters the numbers: results of other versions are not used.
+    """
+
+    def mark(function: Callable) -> Callable:
+        function.qbench_version = version
+        return function
+
+    return mark
+
+
+def spec(function: Callable, /, **parameters: Any) -> dict[str, Any]:
+    """The specification of `function(**parameters)`, defaults filled in."""
+    bound = inspect.signature(function).bind(**parameters)
+    bound.apply_defaults()
+    values = {name: value for name, value in bound.arguments.items() if name not in NOT_IN_SPEC}
+    name = f"{function.__module__.removeprefix('qbench.')}.{function.__name__}"
+    return {"method": name, "version": function.qbench_version, "parameters": values}
+
+
+def key(spec: Spec) -> str:
+    """20 hexadecimal digits of the SHA-256 of the specification's canonical JSON."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored result: its JSON and where it lies."""
+
+    file: Path
+    record: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return self.file.stem
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return self.record["spec"]
+
+    @property
+    def published(self) -> bool:
+        return self.file.is_relative_to(paths.PUBLISHED)
+
+    @property
+    def table_file(self) -> Path:
+        return self.file.with_name(f"{self.key}-{self.record['sha256'][:12]}.parquet")
+
+    def table(self) -> pd.DataFrame:
+        """Read the table; raises `StoreError` when its bytes are not the ones that were stored."""
+        try:
+            content = self.table_file.read_bytes()
+        except OSError as error:
+            raise self.damaged(f"its table cannot be read ({error.strerror})") from None
+        if hashlib.sha256(content).hexdigest() != self.record["sha256"]:
+            raise self.damaged("its table has been altered or cut short")
+        return pd.read_parquet(io.BytesIO(content))
+
+    def damaged(self, why: str) -> StoreError:
+        return StoreError(
+            f"The stored result {paths.shown(self.file)} is damaged: {why}. "
+            "Delete that file, or run again with --recompute."
+        )
+
+
+def get_or_run(
+    spec: Spec, fn: Callable[[], pd.DataFrame], *, recompute: bool | None = None
+) -> pd.DataFrame:
+    """Return the stored result of `spec`, else call `fn`, store what it returns and return that.
+
+    `recompute` (default: whether `QBENCH_RECOMPUTE` is set) computes anew once a process even if a
+    result is stored, says on standard error how the two compare, and replaces it. Raises
+    `StoreError` when the stored result is damaged or the new one cannot be written.
+    """
+    name = key(spec)
+    if recompute is None:
+        recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
+    recompute = recompute and name not in _used
+    if not recompute and (entry := find(spec)):
+        return _use(entry).table()
+    with _lock(spec, name):
+        if not recompute and (entry := find(spec)):  # another process was quicker
+            return _use(entry).table()
+        started, clock = provenance.now(), time.perf_counter()
+        table = fn()
+        seconds = time.perf_counter() - clock
+        before = _stored_before(spec) if recompute else None
+        entry = _write(spec, table, started=started, seconds=seconds)
+        if before is not None:
+            print(f"{_title(spec)}: recomputed, {compare(before, table)}", file=sys.stderr)
+        return _use(entry).table()
+
+
+def run(function: Callable[..., pd.DataFrame], /, **parameters: Any) -> pd.DataFrame:
+    """`get_or_run` for a function marked `@method`.
+
+    A function that has a parameter `checkpoint` gets a folder that survives interruptions and is
+    removed once the result is stored.
+    """
+    asked = spec(function, **parameters)
+    work = paths.local_results() / "unfinished" / key(asked)
+
+    def call() -> pd.DataFrame:
+        if "checkpoint" not in inspect.signature(function).parameters:
+            return function(**parameters)
+        work.mkdir(parents=True, exist_ok=True)
+        return function(**parameters, checkpoint=work)
+
+    table = get_or_run(asked, call)
+    shutil.rmtree(work, ignore_errors=True)
+    return table
+
+
+def find(spec: Spec) -> Entry | None:
+    """The stored entry of `spec`, local results before published ones; None if there is none."""
+    for root in (paths.local_results(), paths.PUBLISHED):
+        file = root / spec["method"] / f"{key(spec)}.json"
+        if file.exists():
+            return _read(file)
+    return None
+
+
+def entries() -> Iterator[Entry]:
+    """Every stored result, published ones first. Raises `StoreError` at a damaged JSON."""
+    for root in (paths.PUBLISHED, paths.local_results()):
+        for file in sorted(root.glob("*/*.json")):
+            yield _read(file)
+
+
+def lookup(prefix: str) -> Entry:
+    """The one entry whose key begins with `prefix`; raises `StoreError` if none or several do."""
+    found = {entry.key: entry for entry in entries() if entry.key.startswith(prefix)}
+    if len(found) != 1:
+        many = f"{len(found)} results begin" if found else "no stored result begins"
+        raise StoreError(f"{many} with {prefix!r}; `qbench results list` shows all keys.")
+    return next(iter(found.values()))
+
+
+def publish(entry: Entry) -> Entry:
+    """Copy a local result to `data/results/`, the store that travels with git."""
+    return _put(paths.PUBLISHED / entry.spec["method"], entry.record, entry.table_file.read_bytes())
+
+
+def recompute(entry: Entry) -> str:
+    """Compute a stored result again, store nothing, and say how the two compare (`compare`).
+
+    Raises `StoreError` when its method is gone or has another version now.
+    """
+    module, _, name = entry.spec["method"].rpartition(".")
+    if not re.fullmatch(r"\w+(\.\w+)*", module):
+        raise entry.damaged(f"{entry.spec['method']!r} is not a method of qbench")
+    try:
+        function = getattr(importlib.import_module(f"qbench.{module}"), name)
+        version = function.qbench_version
+    except (ImportError, AttributeError):
+        raise entry.damaged(f"qbench has no method {entry.spec['method']!r}") from None
+    if version != entry.spec["version"]:
+        raise StoreError(
+            f"{entry.key} was made by version {entry.spec['version']} of {entry.spec['method']}, "
+            f"which is at version {version} now: it is no longer used and can be deleted."
+        )
+    return compare(entry.table(), function(**entry.spec["parameters"]))
+
+
+def compare(stored: pd.DataFrame, computed: pd.DataFrame) -> str:
+    """`identical`, or `differs: ...` with the column that deviates most and by how much."""
+    if list(stored.columns) != list(computed.columns) or len(stored) != len(computed):
+        return f"differs: {stored.shape} stored, {computed.shape} computed, or other columns"
+    worst, where = 0.0, ""
+    for column in stored:
+        a, b = stored[column].reset_index(drop=True), computed[column].reset_index(drop=True)
+        if a.equals(b):
+            continue
+        if not (pd.api.types.is_numeric_dtype(a) and pd.api.types.is_numeric_dtype(b)):
+            return f"differs: column {column} holds other entries"
+        gap = float((a - b).abs().max())
+        if not where or gap > worst:
+            worst, where = gap, column
+    return f"differs: {where} by up to {worst:.3g}" if where else "identical"
+
+
+def where_it_ran() -> pd.DataFrame:
+    """Two columns, `what` and `value`: this page's versions, and where the runs it shows ran."""
+    this = provenance.versions()
+    rows = [("software", ", ".join(f"{name} {version}" for name, version in this.items()))]
+    if _used:
+        records = [entry.record for entry in _used.values()]
+        machines = {f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in records}
+        rows += [
+            ("runs shown", f"{len(records)}, {sum(e.published for e in _used.values())} published"),
+            ("computed on", "; ".join(sorted(machines))),
+            (
+                "computed",
+                " to ".join(sorted({min(d := [r["date"][:10] for r in records]), max(d)})),
+            ),
+            ("computing time", duration(sum(r["seconds"] for r in records))),
+        ]
+    else:
+        here = provenance.machine()
+        rows.append(("computed on", f"{here['processor']}, {here['cores']} cores"))
+    return pd.DataFrame(rows, columns=["what", "value"])
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `2 min 5 s`, `1 h 2 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _use(entry: Entry) -> Entry:
+    _used[entry.key] = entry
+    return entry
+
+
+def _title(spec: Spec) -> str:
+    return f"{spec['method']} {key(spec)[:8]}"
+
+
+def _read(file: Path) -> Entry:
+    entry = Entry(file, {})
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        complete = isinstance(record["sha256"], str) and key(record["spec"]) == file.stem
+    except (OSError, ValueError, KeyError, TypeError):
+        raise entry.damaged("it is not the JSON that was stored") from None
+    if not complete:
+        raise entry.damaged("its specification is not the one that its name was made from")
+    return Entry(file, record)
+
+
+def _stored_before(spec: Spec) -> pd.DataFrame | None:
+    """The table that a recomputation replaces; None if there was none or it was damaged."""
+    try:
+        entry = find(spec)
+        return entry.table() if entry else None
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _write(spec: Spec, table: pd.DataFrame, *, started: str, seconds: float) -> Entry:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"{spec['method']} must return a DataFrame, not {type(table).__name__}")
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    content = buffer.getvalue()
+    record = {
+        "spec": spec,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rows": len(table),
+        "columns": list(table.columns),
+        "date": started,
+        "seconds": round(seconds, 3),
+        "peak_memory_mib": provenance.peak_memory_mib(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    try:
+        return _put(paths.local_results() / spec["method"], record, content)
+    except OSError as error:
+        raise StoreError(
+            f"The result of {_title(spec)} could not be written to "
+            f"{paths.shown(paths.local_results())}: {error.strerror}. "
+            "Free some space there, or set QBENCH_RESULTS to another folder."
+        ) from error
+
+
+def _put(folder: Path, record: dict[str, Any], content: bytes) -> Entry:
+    """Write the table, then the JSON, each atomically; drop the tables that no JSON names."""
+    entry = Entry(folder / f"{key(record['spec'])}.json", record)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(entry.table_file, content)
+    write_atomically(entry.file, (json.dumps(record, indent=1) + "\n").encode())
+    for old in folder.glob(f"{entry.key}-*.parquet"):
+        if old != entry.table_file:
+            old.unlink(missing_ok=True)
+    return entry
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write to a temporary file beside `file`, flush it to the disk, rename it into place."""
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _lock(spec: Spec, name: str) -> Iterator[None]:
+    folder = paths.local_results() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            print(f"{_title(spec)}: another process computes it, waiting", file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        raise StoreError(
+            f"Results cannot be stored in {paths.shown(paths.local_results())}: {error.strerror}. "
+            "Set QBENCH_RESULTS to a folder that can be written."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
