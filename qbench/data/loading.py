@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import cache
+from .errors import DataError
 from .resize import resize
 from .specs import Spec, find
 
@@ -77,13 +79,10 @@ def load(
     spec = find(name)
     _check(spec, size, flatten, normalise, subset)
     parts = _divide(spec, cache.arrays(spec))
-    images = {part: _channels(values, size) for part, (values, _) in parts.items()}
-    table = _levels(images["train"], normalise)
-    keep = {"train": subset}
-    splits = {
-        part: _split(images[part][: keep.get(part)], labels[: keep.get(part)], table, flatten)
-        for part, (_, labels) in parts.items()
-    }
+    parts = {part: (_channels(images, size), labels) for part, (images, labels) in parts.items()}
+    table = _levels(parts["train"][0], normalise)
+    parts["train"] = tuple(array[:subset] for array in parts["train"])
+    splits = {part: _split(*arrays, table, flatten) for part, arrays in parts.items()}
     return Dataset(name, spec.classes, **splits)
 
 
@@ -92,18 +91,19 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
     It depends on n, seed and epoch alone, and is the same on every platform and with every version
     of NumPy: the images are sorted by n raw numbers of the Philox generator with the key (seed,
-    epoch). Raises `ValueError` for a negative argument or one of 2**64 or more.
+    epoch). Raises `ValueError` for an argument that is no whole number, negative or too large.
     """
-    for what, value in (("n", n), ("seed", seed), ("epoch", epoch)):
-        if not _whole(value) or not 0 <= value < 2**64:
-            raise ValueError(f"{what} must be a whole number from 0 to 2**64 - 1, not {value!r}.")
+    for what, value, bits in (("n", n, 32), ("seed", seed, 64), ("epoch", epoch, 64)):
+        if not _whole(value) or not 0 <= value < 2**bits:
+            limit = f"from 0 to 2**{bits} - 1"
+            raise ValueError(f"{what} must be a whole number {limit}, not {value!r}.")
     key = np.array([seed, epoch], np.uint64)
-    return _sorted_by(np.random.Philox(key=key), n)
+    return _sorted_by(np.random.Philox(key=key), int(n))
 
 
 def _sorted_by(bits: np.random.BitGenerator, n: int) -> np.ndarray:
     # Generator.permutation may change between versions of NumPy; the raw numbers may not.
-    return np.argsort(bits.random_raw(int(n)), kind="stable").astype(np.int64)
+    return np.argsort(bits.random_raw(n), kind="stable").astype(np.int64)
 
 
 def _whole(value: object) -> bool:
@@ -131,24 +131,26 @@ def _check(spec: Spec, size: object, flatten: object, normalise: object, subset:
 def _divide(spec: Spec, arrays: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images and labels of train, valid and test."""
     images, labels = arrays["train_images"], arrays["train_labels"]
-    names = ["train", "valid"] + ([] if "test" in spec.counts else ["test"])
     order = _sorted_by(np.random.PCG64(DIVISION_SEED), len(labels))
     place = np.arange(len(order))  # place of each image of `order` in what is divided
     total = len(order)
     if spec.stratified:  # divide every class by itself
-        for label in range(len(spec.classes)):
-            of_class = labels[order] == label
-            place[of_class] = np.arange(of_class.sum())
         total = len(order) // len(spec.classes)
+        for label, name in enumerate(spec.classes):
+            of_class = labels[order] == label
+            if of_class.sum() != total:
+                raise DataError(f"{spec.name} must have {total} images of the class {name!r}.")
+            place[of_class] = np.arange(total)
     parts, begin = {}, 0
-    for name in names:
-        end = begin + spec.split[name] * total // len(order)
-        chosen = order[(begin <= place) & (place < end)]
-        parts[name] = (images[chosen], labels[chosen])
-        begin = end
-    return parts | (
-        {"test": (arrays["test_images"], arrays["test_labels"])} if "test" in spec.counts else {}
-    )
+    for part, size in spec.split.items():
+        if part in spec.counts and part != "train":
+            parts[part] = (arrays[f"{part}_images"], arrays[f"{part}_labels"])
+        else:
+            end = begin + size * total // len(order)
+            chosen = order[(begin <= place) & (place < end)]
+            parts[part] = (images[chosen], labels[chosen])
+            begin = end
+    return parts
 
 
 def _channels(images: np.ndarray, size: int | None) -> np.ndarray:
@@ -166,12 +168,24 @@ def _levels(images: np.ndarray, normalise: str) -> np.ndarray:
     elif normalise == "signed":
         table = np.tile(2 * levels - 1, (channels, 1))
     else:
-        counts = [np.bincount(images[:, c].ravel(), minlength=256) for c in range(channels)]
-        share = np.stack(counts) / images[:, 0].size
-        mean = share @ levels
-        deviation = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(1))
-        table = (levels - mean[:, None]) / np.where(deviation > 0, deviation, 1)[:, None]
+        moments = [_moments(images[:, channel]) for channel in range(channels)]
+        table = np.stack([(levels - mean) / (deviation or 1.0) for mean, deviation in moments])
     return table.astype(np.float32)
+
+
+def _moments(images: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of uint8 images, on the scale from 0 to 1.
+
+    The sums are whole numbers below 2**53, so they are exact and in whatever order the same.
+    """
+    total, squares = 0, 0
+    for start in range(0, len(images), 1024):
+        values = images[start : start + 1024].astype(np.float64).ravel()
+        total += int(values.sum())
+        squares += int(values @ values)
+    count = images.size
+    variance = (count * squares - total**2) / count**2
+    return total / count / 255, math.sqrt(variance) / 255
 
 
 def _split(images: np.ndarray, labels: np.ndarray, table: np.ndarray, flatten: bool) -> Split:
@@ -179,7 +193,7 @@ def _split(images: np.ndarray, labels: np.ndarray, table: np.ndarray, flatten: b
 
     scaled = np.empty(images.shape, np.float32)
     for channel, levels in enumerate(table):
-        scaled[:, channel] = levels[images[:, channel]]
+        np.take(levels, images[:, channel], out=scaled[:, channel], mode="clip")
     if flatten:
         scaled = scaled.reshape(len(scaled), -1)
     return Split(torch.from_numpy(scaled), torch.from_numpy(labels.astype(np.int64)))

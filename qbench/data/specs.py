@@ -104,7 +104,8 @@ def all_specs() -> dict[str, Spec]:
     from .schema import read_specs
 
     try:
-        content = yaml.safe_load(DATASETS_FILE.read_text("utf-8"))
+        text = DATASETS_FILE.read_text("utf-8")
+        content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError:
         hint = "install qbench from its repository with `pip install -e .`"
         raise DataError(f"{DATASETS_FILE} is missing: {hint}.") from None

@@ -5,6 +5,7 @@ puts one on a page together with its static form, `table` does a DataFrame.
 """
 
 from qbench.plots.bundle import html, plotly_js, show
+from qbench.plots.drawing import static, svg
 from qbench.plots.grids import heat_map, radar, surface
 from qbench.plots.lines import curves, steps
 from qbench.plots.points import bars, non_dominated, pareto

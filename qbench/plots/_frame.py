@@ -108,9 +108,7 @@ def series(what: str, df: pd.DataFrame, colour: str | None, order: list | None =
             f"{what} tells at most {theme.MAX_SERIES - 1} series apart, and column {colour!r} has "
             f"{len(values)} values; aggregate or select some."
         )
-    found = [
-        Series(word(v), df[df[colour] == v], *theme.style(i)) for i, v in enumerate(values)
-    ]
+    found = [Series(word(v), df[df[colour] == v], *theme.style(i)) for i, v in enumerate(values)]
     if df[colour].isna().any():
         found.append(Series("n/a", df[df[colour].isna()], *theme.style(len(values))))
     return found

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from qbench.plots import static as drawing
-from qbench.plots import theme
+from qbench.plots import drawing, theme
 
 _TAGS = "b|i|em|strong|code|sub|sup"
 _CONFIG = {

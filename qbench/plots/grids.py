@@ -71,9 +71,11 @@ def heat_map(
         )
     )
     printed = [
-        (a, b, v) for b, row in zip(up, cells, strict=True) for a, v in zip(across, row, strict=True)
+        (a, b, v)
+        for b, row in zip(up, cells, strict=True)
+        for a, v in zip(across, row, strict=True)
+        if v is not None
     ]
-    printed = [(a, b, v) for a, b, v in printed if v is not None]
     fig.add_scatter(
         x=[a for a, _, _ in printed],
         y=[b for _, b, _ in printed],
@@ -124,7 +126,8 @@ def surface(
             f"{table.shape[1]} and {table.shape[0]}."
         )
     across, up = frame.numbers(table.columns), frame.numbers(table.index)
-    names = {role: frame.label(column, labels) for role, column in zip("xyz", (x, y, z), strict=True)}
+    roles = {"x": x, "y": y, "z": z}
+    names = {role: frame.label(column, labels) for role, column in roles.items()}
     fig = go.Figure(
         go.Surface(
             x=across,
@@ -149,7 +152,7 @@ def surface(
             hovertemplate=f"{plane_name}: %{{z:,.4~r}}<extra></extra>",
         )
     axes = {}
-    for role, column in zip("xyz", (x, y, z), strict=True):
+    for role, column in roles.items():
         axis = _layout.x_axis(names[role], frame.numbers(df[column]))
         axes[f"{role}axis"] = axis | {"title": {"text": _layout.wrap(names[role], 22)}}
     axes["zaxis"].pop("dtick", None)

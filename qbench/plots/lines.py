@@ -109,9 +109,7 @@ def steps(
     return _finish(fig, df, x, y, colour, parts, labels, title, False, False)
 
 
-def hover_box(
-    df: pd.DataFrame, labels: Mapping[str, str] | None, name: str, **columns: str
-) -> str:
+def hover_box(df: pd.DataFrame, labels: Mapping[str, str] | None, name: str, **columns: str) -> str:
     """The text of a hover box: the series in bold, then each variable with its number and unit."""
     said = [f"<b>{name}</b>"] if name else []
     said += [frame.hover(frame.label(c, labels), v, df[c]) for v, c in columns.items()]

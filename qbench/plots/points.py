@@ -131,9 +131,7 @@ def bars(
     bar, or no positive number on a log scale.
     """
     low, high = spread if isinstance(spread, tuple) else (spread, None)
-    frame.check(
-        "bars", df, ("y", "spread", "high"), x=x, y=y, colour=colour, spread=low, high=high
-    )
+    frame.check("bars", df, ("y", "spread", "high"), x=x, y=y, colour=colour, spread=low, high=high)
     if log_y:
         lines.check_log("bars", df, y)
     if df.duplicated([x, colour] if colour else [x]).any():

@@ -27,9 +27,7 @@ class Table:
         return self.text
 
 
-def table(
-    df: pd.DataFrame, *, caption: str, formats: Mapping[str, Format] | None = None
-) -> Table:
+def table(df: pd.DataFrame, *, caption: str, formats: Mapping[str, Format] | None = None) -> Table:
     """The frame as an accessible table, without its index; the first column names the rows.
 
     caption: said above the table; the same few tags as in a figure's caption.

@@ -98,7 +98,7 @@ def _clean(text: str, salt: str, alt: str) -> str:
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r'<g id="[a-zA-Z]+[a-zA-Z0-9]*_\d+">', "<g>", text)
     text = re.sub(r'(?<=id=")(?=[mpCDPc][0-9a-f])|(?<=url\(#)|(?<=href="#)', f"{salt[:6]}-", text)
-    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{round(float(found[0]), 2):g}", text)
     text = text.replace(_axes.INK, "currentColor")
     text = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", "var(--qb-font, sans-serif)", text)
     text = re.sub(r"\n\s*", "\n", text)
@@ -180,8 +180,9 @@ def _legend(drawn: Figure, fig: go.Figure) -> None:
     """One legend for the figure, below it, in as many columns as fit."""
     found = {t.name: t for t in fig.data if t.name and t.showlegend is not False}
     if fig.data[0].type == "surface":
-        handles = [Patch(color=t.colorscale[0][1], alpha=t.opacity) for t in fig.data if t.showlegend]
-        labels = [t.name for t in fig.data if t.showlegend]
+        planes = [trace for trace in fig.data if trace.showlegend]
+        handles = [Patch(color=t.colorscale[0][1], alpha=t.opacity) for t in planes]
+        labels = [t.name for t in planes]
     else:
         handles = [_handle(trace) for trace in found.values()]
         labels = list(found)

@@ -1,0 +1,190 @@
+/* Draws the book's figures and keeps them in step with the page's theme and width.
+ *
+ * Each <figure class="qb-figure"> carries its plotly figure as JSON and a static form in
+ * <details open>. As soon as plotly is there, the script closes the static forms and draws the
+ * interactive ones as they come near the screen. Without plotly, WebGL (for surfaces) or this
+ * script, the static form stays open.
+ */
+(() => {
+  "use strict";
+
+  const NARROW = 520; // px: below this a figure uses its settings for narrow screens
+  const root = document.documentElement;
+  const figures = new Map(); // the element that is drawn into -> its figure
+
+  const variable = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  /* Set a dotted path such as "xaxis.title.text" in nested objects. */
+  function assign(object, path, value) {
+    const keys = path.split(".");
+    const last = keys.pop();
+    for (const key of keys) object = object[key] ??= {};
+    object[last] = value;
+  }
+
+  /* Replace every colour of the light template by what the page's theme has in its place. */
+  function recolour(value, colours) {
+    if (typeof value === "string") return colours[value] ?? value;
+    if (Array.isArray(value)) return value.map((item) => recolour(item, colours));
+    if (value && typeof value === "object") {
+      for (const key of Object.keys(value)) value[key] = recolour(value[key], colours);
+    }
+    return value;
+  }
+
+  /* The figure's layout for a width; without `themed`, as made: dark ink on white paper. */
+  function layoutFor(figure, width, themed = true) {
+    const layout = structuredClone(figure.spec.layout);
+    if (width < NARROW) {
+      for (const [path, value] of Object.entries(layout.meta?.narrow ?? {})) {
+        assign(layout, path, structuredClone(value));
+      }
+    }
+    delete layout.meta;
+    if (themed) {
+      const names = Object.entries(figure.spec.colours);
+      recolour(layout, Object.fromEntries(names.map(([from, to]) => [from, variable(to)])));
+    }
+    layout.font = { ...layout.font, family: getComputedStyle(figure.live).fontFamily };
+    layout.width = width;
+    layout.uirevision = "same"; // zoom, camera and hidden series survive a change of theme
+    if (figure.flat && matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+    return layout;
+  }
+
+  function download(format) {
+    return (plot) => {
+      const figure = figures.get(plot);
+      const layout = layoutFor(figure, plot.clientWidth, false);
+      const name = figure.box.id;
+      const { width, height } = layout;
+      Plotly.downloadImage({ data: figure.spec.data, layout }, { format, width, height, filename: name });
+    };
+  }
+
+  function buttons(figure) {
+    const save = ["PNG", "SVG"].map((format) => ({
+      name: `save${format}`,
+      title: `Download as ${format}`,
+      icon: format === "PNG" ? Plotly.Icons.camera : Plotly.Icons.disk,
+      click: download(format.toLowerCase()),
+    }));
+    if (figure.kinds.has("surface")) return [save, ["resetCameraDefault3d"]];
+    return figure.kinds.has("scatterpolar") ? [save] : [save, ["zoom2d", "resetScale2d"]];
+  }
+
+  async function draw(figure) {
+    const width = Math.floor(figure.live.clientWidth);
+    if (!width) return;
+    figure.width = width;
+    const layout = layoutFor(figure, width);
+    figure.live.style.minHeight = `${layout.height}px`;
+    const config = {
+      displaylogo: false,
+      scrollZoom: false,
+      modeBarButtons: buttons(figure),
+    };
+    try {
+      await Plotly.react(figure.live, figure.spec.data, layout, config);
+      figure.drawn = true;
+      figure.box.classList.add("qb-drawn");
+    } catch (problem) {
+      console.error("qbench: a figure cannot be drawn, its static form is shown.", problem);
+      fallBack(figure);
+    }
+  }
+
+  function fallBack(figure) {
+    figures.delete(figure.live);
+    figure.live.hidden = true;
+    figure.form?.setAttribute("open", "");
+  }
+
+  /* One redraw a frame, however many changes ask for it. */
+  function redraw(figure) {
+    if (!figure.drawn || figure.waiting) return;
+    figure.waiting = requestAnimationFrame(() => {
+      figure.waiting = 0;
+      draw(figure);
+    });
+  }
+
+  const hasWebGL = () => {
+    const canvas = document.createElement("canvas");
+    return Boolean(canvas.getContext("webgl2") || canvas.getContext("webgl"));
+  };
+
+  /* Hand a figure over from its static form to the interactive one. */
+  function enhance(block) {
+    const box = block.closest(".qb-figure");
+    const live = box?.querySelector(".qb-live");
+    if (!live || figures.has(live)) return;
+    const spec = JSON.parse(block.textContent);
+    const kinds = new Set(spec.data.map((trace) => trace.type));
+    if (kinds.has("surface") && !hasWebGL()) return;
+    const flat = !kinds.has("surface");
+    const figure = { box, live, spec, kinds, flat, form: box.querySelector(".qb-static") };
+    live.hidden = false;
+    live.style.minHeight = `${layoutFor(figure, live.clientWidth).height}px`;
+    figure.form?.removeAttribute("open");
+    figures.set(live, figure);
+    nearby.observe(live);
+    sizes.observe(live);
+  }
+
+  const nearby = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        nearby.unobserve(target);
+        const figure = figures.get(target);
+        if (figure && !figure.drawn) draw(figure);
+      }
+    },
+    { rootMargin: "600px 0px" },
+  );
+
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const figure = figures.get(target);
+      const width = Math.floor(target.clientWidth);
+      if (figure && width && width !== figure.width) redraw(figure);
+    }
+  });
+
+  /* On paper the static forms stand in for the interactive ones. */
+  function unfold() {
+    for (const { form } of figures.values()) {
+      if (form && !form.open) {
+        form.open = true;
+        form.dataset.unfolded = "";
+      }
+    }
+  }
+
+  function fold() {
+    for (const form of document.querySelectorAll(".qb-static[data-unfolded]")) {
+      form.open = false;
+      delete form.dataset.unfolded;
+    }
+  }
+
+  function start() {
+    if (root.dataset.qbench === "ready" || !window.Plotly) return;
+    root.dataset.qbench = "ready";
+    document.querySelectorAll("script.qbench-figure").forEach(enhance);
+    new MutationObserver(() => figures.forEach(redraw)).observe(root, {
+      attributeFilter: ["data-theme", "data-mode"],
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      figures.forEach(redraw);
+    });
+    addEventListener("beforeprint", unfold);
+    addEventListener("afterprint", fold);
+  }
+
+  /* plotly may be loaded before or after this script, with or without defer. */
+  if (document.readyState !== "loading") start();
+  document.addEventListener("DOMContentLoaded", start);
+  addEventListener("load", start);
+})();
