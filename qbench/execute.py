@@ -72,6 +72,7 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
             stderr_file=report,
             cwd=str(job.output.parent),
             report=report,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
         failure = (

@@ -1,5 +1,7 @@
 """Decoding, the checks of datasets.yml, resizing: pure functions, no files and no network."""
 
+import copy
+import functools
 import gzip
 import io
 import json
@@ -86,6 +88,7 @@ def colour(count: int, classes: int) -> tuple[np.ndarray, list[int]]:
     return images, RNG.integers(0, classes, count).tolist()
 
 
+@functools.cache
 def cifar10_archive() -> tuple[bytes, dict[str, np.ndarray]]:
     """A small archive in the published format, and the arrays in it."""
     parts = [colour(4, 10) for _ in range(6)]
@@ -351,7 +354,7 @@ def nodes(value, path=()):
 
 
 def edited(path, action):
-    content = yaml.safe_load(yaml.safe_dump(KNOWN))
+    content = copy.deepcopy(KNOWN)
     place = content
     for key in path[:-1]:
         place = place[key]

@@ -22,12 +22,13 @@
     object[last] = value;
   }
 
-  /* Replace every colour of the light template by what the page's theme has in its place. */
-  function recolour(value, colours) {
-    if (typeof value === "string") return colours[value] ?? value;
-    if (Array.isArray(value)) return value.map((item) => recolour(item, colours));
+  /* Replace, in nested objects, the strings that are keys of `by`: colours of the light template
+     by those of the page's theme, its font by the page's. */
+  function replace(value, by) {
+    if (typeof value === "string") return by[value] ?? value;
+    if (Array.isArray(value)) return value.map((item) => replace(item, by));
     if (value && typeof value === "object") {
-      for (const key of Object.keys(value)) value[key] = recolour(value[key], colours);
+      for (const key of Object.keys(value)) value[key] = replace(value[key], by);
     }
     return value;
   }
@@ -41,15 +42,26 @@
       }
     }
     delete layout.meta;
-    if (themed) {
-      const names = Object.entries(figure.spec.colours);
-      recolour(layout, Object.fromEntries(names.map(([from, to]) => [from, variable(to)])));
-    }
-    layout.font = { ...layout.font, family: getComputedStyle(figure.live).fontFamily };
+    if (themed) replace(layout, coloursFor(figure));
+    const family = layout.template.layout.font.family;
+    replace(layout, { [family]: getComputedStyle(figure.live).fontFamily });
     layout.width = width;
     layout.uirevision = "same"; // zoom, camera and hidden series survive a change of theme
     if (figure.flat && matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     return layout;
+  }
+
+  function coloursFor(figure) {
+    const pairs = Object.entries(figure.spec.colours);
+    return Object.fromEntries(pairs.map(([from, to]) => [from, variable(to)]));
+  }
+
+  /* The figure's traces: their colours suit both themes, except error bars in the ink's colour. */
+  function dataFor(figure) {
+    const colours = coloursFor(figure);
+    return figure.spec.data.map((trace) =>
+      trace.error_y ? { ...trace, error_y: replace({ ...trace.error_y }, colours) } : trace,
+    );
   }
 
   function download(format) {
@@ -85,7 +97,7 @@
       modeBarButtons: buttons(figure),
     };
     try {
-      await Plotly.react(figure.live, figure.spec.data, layout, config);
+      await Plotly.react(figure.live, dataFor(figure), layout, config);
       figure.drawn = true;
       figure.box.classList.add("qb-drawn");
     } catch (problem) {

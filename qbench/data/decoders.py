@@ -49,7 +49,7 @@ def damage() -> Iterator[None]:
     """Make `Damaged` of whatever a parser raises: on damaged input that can be nearly anything."""
     try:
         yield
-    except Damaged:
+    except (Damaged, ImportError):
         raise
     except Exception as error:
         raise Damaged(f"is truncated or damaged ({reason(error)})") from error

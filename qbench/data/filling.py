@@ -66,7 +66,7 @@ def _alone(spec: Spec, progress: bool) -> Iterator[None]:
             lock.release()
     except filelock.Timeout as error:
         raise DataError(
-            f"another process has been filling {spec.home} for {LOCK_SECONDS:.0f} s: "
+            f"another process has been filling {spec.home} for {LOCK_SECONDS:g} s: "
             "wait for it or end it, and try again."
         ) from error
     except OSError as error:
@@ -91,6 +91,8 @@ def _fetch(spec: Spec, scratch: Path, progress: bool) -> Arrays:
             return arrays
         except Unavailable as error:
             reasons.append(f"{label(source)}: {error}")
+        except ImportError as error:
+            reasons.append(f"{label(source)}: the Python package {error.name} is not installed")
         except Damaged as error:
             reasons.append(f"{label(source)}: what it gave {error}")
         except OSError as error:
@@ -140,6 +142,10 @@ def _ways_out(spec: Spec) -> str:
         if source.kind == "https":
             ways.append(f"put {', '.join(source.names)} into {spec.files_by_hand}")
         else:
-            install = {"python": "pip install", "system": "apt-get install"}.get(source.kind)
-            ways.append(f"run `{install} {source.package}`" if install else "install npm")
+            way = {
+                "python": "run `pip install {}`",
+                "system": "run `apt-get install {}`",
+                "npm": "install npm and see that `npm pack {}` works",
+            }[source.kind]
+            ways.append(way.format(source.package))
     return ", or ".join([*dict.fromkeys(ways), "set QBENCH_DATA to a cache that has it"])

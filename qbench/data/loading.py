@@ -174,15 +174,12 @@ def _levels(images: np.ndarray, normalise: str) -> np.ndarray:
 
 
 def _moments(images: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of uint8 images, on the scale from 0 to 1.
-
-    The sums are whole numbers below 2**53, so they are exact and in whatever order the same.
-    """
+    """Mean and standard deviation of uint8 images, on the scale from 0 to 1; the sums are exact."""
     total, squares = 0, 0
     for start in range(0, len(images), 1024):
-        values = images[start : start + 1024].astype(np.float64).ravel()
-        total += int(values.sum())
-        squares += int(values @ values)
+        levels = images[start : start + 1024]
+        total += int(levels.sum(dtype=np.uint64))
+        squares += int(np.square(levels, dtype=np.uint32).sum(dtype=np.uint64))
     count = images.size
     variance = (count * squares - total**2) / count**2
     return total / count / 255, math.sqrt(variance) / 255

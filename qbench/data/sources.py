@@ -111,7 +111,7 @@ def _download(url: str, md5: str, path: Path, connect: float, progress: bool) ->
     except requests.HTTPError as error:
         raise Unavailable(f"answers {error.response.status_code} for {path.name}") from error
     except requests.ReadTimeout as error:
-        raise Unavailable(f"sends nothing for {READ_SECONDS:.0f} s") from error
+        raise Unavailable(f"sends nothing for {READ_SECONDS:g} s") from error
     except requests.ConnectionError as error:
         raise _NoConnection("no connection") from error
     except requests.RequestException as error:
@@ -144,7 +144,7 @@ def _npm(source: Source, spec: Spec, scratch: Path, progress: bool) -> Files:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"`npm pack` took longer than {NPM_SECONDS:.0f} s") from error
+        raise Unavailable(f"`npm pack` took longer than {NPM_SECONDS:g} s") from error
     archives = list(scratch.glob("*.tgz"))
     if done.returncode != 0 or len(archives) != 1:
         codes = [line.split()[-1] for line in done.stderr.splitlines() if " code " in line]

@@ -100,14 +100,18 @@ def dress_space(ax: Axes, scene: object) -> None:
 
 
 def _ticks(axis: object, settings: object) -> None:
-    """Ticks of an axis of numbers."""
+    """Limits and ticks of an axis of numbers."""
+    if settings.range is not None:
+        limits = [10**v for v in settings.range] if settings.type == "log" else settings.range
+        axis.axes.set(**{f"{axis.axis_name}lim": limits})
     if settings.tickvals is not None:
         axis.set_major_locator(FixedLocator(list(settings.tickvals)))
         axis.set_minor_locator(NullLocator())
         texts = dict(zip(settings.tickvals, settings.ticktext, strict=True))
         axis.set_major_formatter(lambda value, _: texts.get(value, ""))
     elif settings.type == "log":
-        axis.set_major_locator(LogLocator(numticks=8))
+        between = (1.0, 2.0, 5.0) if settings.dtick == "D2" else (1.0,)
+        axis.set_major_locator(LogLocator(subs=between, numticks=8))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(power)
     elif settings.dtick is not None:

@@ -13,6 +13,7 @@ from qbench.plots import theme
 WIDE, NARROW = 690, 350
 _GLYPH = 7.0  # px, mean width of a character at the base size
 _ROW = 20  # px, one row of the legend
+_LOG = {"type": "log", "exponentformat": "power", "minexponent": 3}
 
 
 def wrap(text: str, width: int) -> str:
@@ -35,8 +36,8 @@ def legend_rows(names: Sequence[str], width: int) -> int:
     """Rows that plotly's horizontal legend takes: it stands in columns as wide as the widest."""
     if not names:
         return 0
-    entry = _GLYPH * max(widest(name) for name in names) + 48
-    whole = sum(_GLYPH * widest(name) + 48 for name in names)
+    entry = _GLYPH * max(widest(name) for name in names) + 56
+    whole = sum(_GLYPH * widest(name) + 56 for name in names)
     if whole <= width:
         return 1
     return math.ceil(len(names) / max(1, int(width // entry)))
@@ -53,9 +54,10 @@ def finish(
     *,
     legend: str = "",
     height: int = 340,
-    below: int = 62,
+    below: int = 54,
     facets: Sequence[str] = (),
     narrow: Mapping[str, object] | None = None,
+    narrow_height: int | None = None,
     **layout: object,
 ) -> go.Figure:
     """Give the figure the book's look and the room that its title and legend need.
@@ -75,7 +77,7 @@ def finish(
         return below + (rows * _ROW + 12 if rows else 0)
 
     small = dict(narrow or {})
-    tall = height
+    tall = narrow_height or height
     if len(facets) == 2:
         tall = 2 * height - 60
         share = (tall - 70) / tall / 2
@@ -98,7 +100,9 @@ def finish(
         **layout,
     )
     if title:
-        fig.update_layout(title_text=title)
+        # plotly anchors the first line of a title and lets the others hang below it.
+        clear = 10 + 20 * (lines(title) - 1) + (20 if any(facets) else 0)
+        fig.update_layout(title={"text": title, "pad": {"b": clear}})
     if heading:
         fig.update_layout(legend_title_text=legend)
     return fig
@@ -115,7 +119,7 @@ def _heading(text: str, index: int) -> dict:
         "yref": f"y{number} domain",
         "xanchor": "center",
         "yanchor": "bottom",
-        "yshift": 3,
+        "yshift": 2,
         "showarrow": False,
     }
 
@@ -125,9 +129,14 @@ def x_axis(title: str, values: Sequence = (), log: bool = False) -> dict:
     return _axis(wrap(title, 44), values, log)
 
 
-def y_axis(title: str, log: bool = False) -> dict:
-    """A y axis; on a log scale, ticks are powers of ten."""
-    return _axis(wrap(title, 40), (), log)
+def y_axis(title: str, values: Sequence = (), log: bool = False) -> dict:
+    """A y axis; on a log scale, ticks are powers of ten, and 2 and 5 between if they are few."""
+    axis = {"title": {"text": wrap(title, 40)}}
+    if not log:
+        return axis
+    given = [v for v in values if v is not None and v > 0]
+    few = max(given) / min(given) < 150
+    return axis | _LOG | ({"dtick": "D2", "exponentformat": "SI"} if few else {"dtick": 1})
 
 
 def _axis(title: str, values: Sequence, log: bool) -> dict:
@@ -135,19 +144,13 @@ def _axis(title: str, values: Sequence, log: bool) -> dict:
     distinct = sorted({v for v in values if isinstance(v, int | float)})
     whole = bool(distinct) and all(v == int(v) for v in distinct)
     if log:
-        axis |= {"type": "log", "exponentformat": "power", "minexponent": 3}
+        axis |= _LOG
         if 1 < len(distinct) <= 9 and whole:
-            axis |= {"tickmode": "array", "tickvals": distinct, "ticktext": _texts(distinct)}
+            axis |= {"tickvals": distinct, "ticktext": [f"{v:,.0f}" for v in distinct]}
         else:
             axis |= {"dtick": 1}
-    elif len(distinct) == len(values) == 0:
-        pass
     elif any(isinstance(v, str) for v in values):
         axis |= {"type": "category"}
     elif whole and distinct[-1] - distinct[0] <= 12:
         axis |= {"dtick": 1}
     return axis
-
-
-def _texts(values: Sequence[float]) -> list[str]:
-    return [f"{v:,.0f}" for v in values]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from qbench.plots import _axes
 
@@ -130,17 +132,41 @@ def outline(ax: Axes, trace: object, angles: dict[str, float]) -> None:
         ax.fill(theta, r, color=colour(trace.fillcolor), lw=0)
 
 
-def surface(ax: Axes, trace: object) -> None:
-    """A surface, in at most 24 by 24 facets; a plane is a surface of one colour."""
-    z = np.array([[math.nan if v is None else v for v in row] for row in trace.z], dtype=float)
-    x, y = np.meshgrid(np.array(trace.x, dtype=float), np.array(trace.y, dtype=float))
-    flat = trace.opacity is not None
-    if flat:
-        paint = {"color": trace.colorscale[0][1], "alpha": trace.opacity}
-    else:
-        paint = {"cmap": colour_map(trace.colorscale)}
-        paint |= {"vmin": np.nanmin(z), "vmax": np.nanmax(z)}
-    ax.plot_surface(x, y, z, rcount=24, ccount=24, lw=0.3, antialiased=True, shade=False, **paint)
+def surfaces(ax: Axes, traces: Sequence) -> None:
+    """All surfaces as one heap of facets, so that they hide each other where they should.
+
+    A facet is drawn where its four corners are given. Coarse grids are refined linearly, which is
+    what plotly's shading does too.
+    """
+    xs, ys = (_refine(np.array(traces[0][role], dtype=float)) for role in "xy")
+    corners, paints, heights = [], [], []
+    for trace in traces:
+        z = np.array([[math.nan if v is None else v for v in row] for row in trace.z], dtype=float)
+        z = _resample(np.array(trace.x, float), np.array(trace.y, float), z, xs, ys)
+        shades, span = colour_map(trace.colorscale), Normalize(np.nanmin(z), np.nanmax(z))
+        for j, i in np.ndindex(len(ys) - 1, len(xs) - 1):
+            around = [z[j, i], z[j, i + 1], z[j + 1, i + 1], z[j + 1, i]]
+            if np.isnan(around).any():
+                continue
+            edge = zip(xs[[i, i + 1, i + 1, i]], ys[[j, j, j + 1, j + 1]], around, strict=True)
+            corners.append(list(edge))
+            paints.append((*shades(span(np.mean(around)))[:3], trace.opacity or 1.0))
+            heights += around
+    ax.add_collection3d(Poly3DCollection(corners, facecolors=paints, linewidths=0))
+    ax.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]), zlim=(min(heights), max(heights)))
+
+
+def _refine(values: np.ndarray) -> np.ndarray:
+    """The values, or with equal steps between them so that there are at least 15."""
+    steps = math.ceil(14 / (len(values) - 1))
+    places = np.arange(steps * (len(values) - 1) + 1) / steps
+    return np.interp(places, np.arange(len(values)), values)
+
+
+def _resample(x: np.ndarray, y: np.ndarray, z: np.ndarray, xs, ys) -> np.ndarray:
+    """z at every pair of `xs` and `ys`, linear in x and then in y; NaN spreads to its cells."""
+    rows = np.array([np.interp(xs, x, row) for row in z])
+    return np.array([np.interp(ys, y, column) for column in rows.T]).T
 
 
 def _error_bars(ax: Axes, x: list, y: list, bars: object, tint: object) -> None:

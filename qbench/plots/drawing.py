@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from qbench.plots import _axes, _trace
 
@@ -152,7 +153,7 @@ def _polar(drawn: Figure, fig: go.Figure) -> None:
         side = math.sin(angle)
         text.set_ha("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
     ax.set_ylim(*fig.layout.polar.radialaxis.range)
-    ax.locator_params(axis="y", nbins=4)
+    ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_formatter(_axes.number)
     ax.set_rlabel_position(180 / len(names))
     ax.tick_params(axis="y", labelsize=9)
@@ -162,8 +163,7 @@ def _polar(drawn: Figure, fig: go.Figure) -> None:
 def _surface(drawn: Figure, fig: go.Figure) -> None:
     """A surface from plotly's camera."""
     ax = drawn.add_subplot(projection="3d")
-    for trace in fig.data:
-        _trace.surface(ax, trace)
+    _trace.surfaces(ax, fig.data)
     scene = fig.layout.scene
     eye = scene.camera.eye
     ax.view_init(
@@ -187,17 +187,32 @@ def _legend(drawn: Figure, fig: go.Figure) -> None:
         handles = [_handle(trace) for trace in found.values()]
         labels = list(found)
     labels = [_axes.plain(name) for name in labels]
-    # A legend entry is its text, at about 6.7 px a character, and 46 px of line and space.
-    entry = 6.7 * max(len(name) for name in labels) + 46
     drawn.legend(
         handles,
         labels,
         loc="outside lower center" if drawn.get_layout_engine() else "lower center",
-        ncols=max(1, min(len(labels), int(WIDTH // entry))),
+        ncols=_columns(labels),
         title=_axes.plain(fig.layout.legend.title.text).strip() or None,
         handlelength=2.2,
         columnspacing=1.4,
     )
+
+
+def _columns(labels: list[str]) -> int:
+    """Columns of the legend with the fewest rows that fit its entries into the width.
+
+    An entry is about 6.7 px a character and 48 px of line and space; matplotlib fills columns
+    from the left and makes the first ones longer.
+    """
+    for rows in range(1, len(labels)):
+        columns = -(-len(labels) // rows)
+        short, longer = divmod(len(labels), columns)
+        sizes = [short + (place < longer) for place in range(columns)]
+        starts = [sum(sizes[:place]) for place in range(columns)]
+        parts = [labels[at : at + size] for at, size in zip(starts, sizes, strict=True)]
+        if sum(6.7 * max(map(len, part)) + 48 for part in parts) <= WIDTH:
+            return columns
+    return 1
 
 
 def _handle(trace: object) -> Line2D | Patch:

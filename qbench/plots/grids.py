@@ -35,7 +35,11 @@ def heat_map(
     cells = [frame.numbers(row) for row in table.to_numpy()]
     given = [v for row in cells for v in row if v is not None]
     low, high = limits or (min(given), max(given))
-    places = frame.decimals(given) if decimals is None else decimals
+    places = frame.decimals(given, 3) if decimals is None else decimals
+    texts = [[None if v is None else f"{v:,.{places}f}" for v in row] for row in cells]
+    # A cell is 290 px over the columns on a phone, a digit about 0.64 of the size.
+    longest = max(len(text) for row in texts for text in row if text)
+    size = max(8, min(12, int(290 / len(across) / 0.64 / longest)))
     colours = get_colorscale(scale)
     name = frame.label(value, labels)
     fig = go.Figure(
@@ -58,7 +62,7 @@ def heat_map(
             + "<extra></extra>",
             colorbar={
                 "orientation": "h",
-                "title": {"text": _layout.wrap(name, 44), "side": "bottom"},
+                "title": {"text": _layout.wrap(name, 44), "side": "bottom", "font": {"size": 13}},
                 "thickness": 10,
                 "len": 1,
                 "x": 0.5,
@@ -71,19 +75,19 @@ def heat_map(
         )
     )
     printed = [
-        (a, b, v)
-        for b, row in zip(up, cells, strict=True)
-        for a, v in zip(across, row, strict=True)
-        if v is not None
+        (a, b, texts[j][i], cells[j][i])
+        for j, b in enumerate(up)
+        for i, a in enumerate(across)
+        if texts[j][i]
     ]
     fig.add_scatter(
-        x=[a for a, _, _ in printed],
-        y=[b for _, b, _ in printed],
-        text=[f"{v:,.{places}f}" for _, _, v in printed],
+        x=[a for a, _, _, _ in printed],
+        y=[b for _, b, _, _ in printed],
+        text=[text for _, _, text, _ in printed],
         mode="text",
         textfont={
-            "color": [theme.text_on(_shade(colours, v, low, high)) for _, _, v in printed],
-            "size": 12 if len(across) <= 9 else 9,
+            "color": [theme.text_on(_shade(colours, v, low, high)) for *_, v in printed],
+            "size": size,
         },
         hoverinfo="skip",
         showlegend=False,
@@ -110,7 +114,7 @@ def surface(
     labels: Mapping[str, str] | None = None,
     title: str = "",
     scale: str = "Viridis",
-    eye: tuple[float, float, float] = (-1.5, -1.5, 0.9),
+    eye: tuple[float, float, float] = (-1.3, -1.3, 0.75),
 ) -> go.Figure:
     """z as a surface over x and y, to be turned; `plane` is a level to compare it with.
 
@@ -154,20 +158,22 @@ def surface(
     axes = {}
     for role, column in roles.items():
         axis = _layout.x_axis(names[role], frame.numbers(df[column]))
-        axes[f"{role}axis"] = axis | {"title": {"text": _layout.wrap(names[role], 22)}}
+        axes[f"{role}axis"] = axis | {"title": {"text": _layout.wrap(names[role], 28)}}
     axes["zaxis"].pop("dtick", None)
     fig.update_layout(scene=axes)
-    return _layout.finish(
+    _layout.finish(
         fig,
         title,
         legend="" if plane is None else " ",
-        height=430,
+        height=390,
         below=8,
-        narrow={"scene.camera.eye": dict(zip("xyz", (1.25 * v for v in eye), strict=True))},
+        narrow={"scene.camera.eye": dict(zip("xyz", (1.55 * v for v in eye), strict=True))},
+        narrow_height=330,
         scene_camera={"eye": dict(zip("xyz", eye, strict=True)), "center": {"z": -0.08}},
         scene_aspectmode="manual",
         scene_aspectratio={"x": 1, "y": 1, "z": 0.75},
     )
+    return fig.update_layout(margin={"l": 0, "r": 0})
 
 
 def radar(
@@ -223,6 +229,7 @@ def radar(
         height=360,
         below=44,
         narrow={"margin.l": min(side, 90), "margin.r": min(side, 90)},
+        narrow_height=240,
     )
     margin = fig.layout.margin
     return fig.update_layout(

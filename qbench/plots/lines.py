@@ -95,6 +95,9 @@ def steps(
             )
         for line in frame.series("steps", rows, colour, order):
             stairs = line.rows.dropna(subset=[x]).sort_values(x, kind="stable")
+            kept = stairs[y].ne(stairs[y].shift())  # a tread needs its start only
+            kept.iloc[-1:] = True
+            stairs = stairs[kept.to_numpy()]
             fig.add_scatter(
                 x=frame.numbers(stairs[x]),
                 y=frame.numbers(stairs[y]),
@@ -124,7 +127,7 @@ def check_log(what: str, df: pd.DataFrame, column: str) -> None:
 
 def level(fig: go.Figure, name: str, height: float, ends: list, index: int, axes: dict) -> None:
     """Add a horizontal line at `height` (a published value) between the two x in `ends`."""
-    dash = ("dash", "dot", "dashdot", "longdash")[index % 4]
+    dash = ("dot", "dash", "dashdot", "longdash")[index % 4]
     fig.add_scatter(
         x=ends,
         y=[height, height],
@@ -264,7 +267,7 @@ def _show_once(fig: go.Figure) -> None:
 def _finish(fig, df, x, y, colour, parts, labels, title, log_x, log_y) -> go.Figure:
     """Axes and layout that both figures of lines share."""
     across = _layout.x_axis(frame.label(x, labels), frame.points(df[x].dropna()), log_x)
-    upright = _layout.y_axis(frame.label(y, labels), log_y)
+    upright = _layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y)
     axes = {"xaxis": across, "yaxis": upright}
     if len(parts) == 2:
         axes = {

@@ -1,5 +1,6 @@
 """Figures that compare designs: `pareto` (trade-off with its front) and `bars`."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -52,8 +53,8 @@ def pareto(
     if front is not False:
         best = df[df[given]] if given else df[non_dominated(df, x, y, better)]
         best = best.sort_values([x, y], kind="stable")
-        # Of two neighbours on the front, the step between them goes through the worse corner:
-        # what is certainly reached, nothing better.
+        # Between two designs of the front the line takes the corner that is reached for certain:
+        # it never promises a design that nobody built.
         fig.add_scatter(
             x=frame.numbers(best[x]),
             y=frame.numbers(best[y]),
@@ -85,7 +86,7 @@ def pareto(
         title,
         legend=frame.label(colour, labels) if colour else "",
         xaxis=_layout.x_axis(frame.label(x, labels), frame.numbers(df[x]), log_x),
-        yaxis=_layout.y_axis(frame.label(y, labels), log_y),
+        yaxis=_layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y),
     )
 
 
@@ -149,7 +150,7 @@ def bars(
         if low is not None:
             down = rows[y] - rows[low] if high is None else rows[low]
             up = rows[y] + rows[low] if high is None else rows[high]
-            errors = lines.error_bars(rows[y], down, up) | {"color": theme.NEUTRAL}
+            errors = lines.error_bars(rows[y], down, up) | {"color": theme.INK}
         fig.add_bar(
             x=[shown.get(frame.word(v), frame.word(v)) for v in rows[x]],
             y=frame.numbers(rows[y]),
@@ -162,6 +163,11 @@ def bars(
     ends = [shown[names[0]], shown[names[-1]]]
     for index, (what, height) in enumerate((reference or {}).items()):
         lines.level(fig, what, float(height), ends, index, {})
+    upright = _layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y)
+    if log_y:  # a bar starts at a power of ten below the smallest, not at plotly's own choice
+        values = [v for v in [*frame.finite(df[y]), *(reference or {}).values()] if v > 0]
+        floor = math.ceil(math.log10(min(values)) - 0.15) - 1
+        upright["range"] = [floor, math.log10(max(values)) + 0.12]
     order = {"type": "category", "categoryorder": "array", "categoryarray": list(shown.values())}
     return _layout.finish(
         fig,
@@ -172,7 +178,7 @@ def bars(
         bargap=0.25,
         bargroupgap=0.06,
         xaxis=_layout.x_axis(frame.label(x, labels)) | order,
-        yaxis=_layout.y_axis(frame.label(y, labels), log_y),
+        yaxis=upright,
     )
 
 

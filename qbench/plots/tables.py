@@ -57,6 +57,8 @@ def table(df: pd.DataFrame, *, caption: str, formats: Mapping[str, Format] | Non
         cells = []
         for place, (column, text) in enumerate(zip(df.columns, row, strict=True)):
             inner = _verdict(text) if str(column).lower() == "verdict" else escape(text)
+            if numeric[place]:
+                inner = inner.replace("-", "−")
             cells.append(
                 _cell("th" if place == 0 else "td", inner, numeric[place], "row" * (place == 0))
             )

@@ -87,11 +87,11 @@ def template() -> go.layout.Template:
         "automargin": True,
         "exponentformat": "SI",
         "minexponent": 4,
-        "title": {"standoff": 8},
+        "title": {"standoff": 8, "font": {"size": FONT_SIZE}},
     }
     flat = axis | {"showline": True, "ticks": "outside", "ticklen": 4, "zeroline": False}
     deep = {key: value for key, value in axis.items() if key not in ("automargin", "title")}
-    deep |= {"showbackground": False, "linecolor": AXIS}
+    deep |= {"showbackground": False, "tickfont": {"size": 11}, "title": {"font": {"size": 12}}}
     radial = {"gridcolor": GRID, "linecolor": AXIS, "tickcolor": AXIS}
     return go.layout.Template(
         layout={
@@ -105,8 +105,9 @@ def template() -> go.layout.Template:
                 "xref": "container",
                 "xanchor": "left",
                 "y": 1,
-                "yanchor": "top",
-                "pad": {"t": 6, "l": 6},
+                "yref": "paper",
+                "yanchor": "bottom",
+                "pad": {"b": 10, "l": 6},
             },
             "legend": {
                 "orientation": "h",
@@ -116,13 +117,15 @@ def template() -> go.layout.Template:
                 "yref": "container",
                 "yanchor": "bottom",
                 "bgcolor": CLEAR,
+                "itemwidth": 38,
                 "itemsizing": "constant",
-                "title": {"side": "top"},
+                "font": {"size": 12},
+                "title": {"side": "top", "font": {"size": 12}},
             },
             "hoverlabel": {
                 "bgcolor": SURFACE,
                 "bordercolor": AXIS,
-                "font": {"color": INK},
+                "font": {"family": FONT_FAMILY, "size": 12, "color": INK},
                 "align": "left",
                 "namelength": -1,
             },
