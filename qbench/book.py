@@ -6,6 +6,7 @@ repository's own layout (so that edit and launch links match), `_build/book/` ho
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import nbformat
 
 from qbench import chapters, paths, provenance, store
+from qbench.errors import UserError
 from qbench.execute import Job, run_all
 
 EXECUTED = paths.BUILD / "executed"
@@ -22,9 +24,16 @@ SOURCE = paths.BUILD / "src"
 SITE = paths.BUILD / "book"
 INDEX = SITE / "_build" / "html" / "index.html"
 MATHJAX = "tex-chtml-full.js"
+# What the theme puts into a page that a page read from file:// complains about or never uses: fonts
+# preloaded across origins, and Thebe (live cells), which Jupyter Book adds twice and from a CDN.
+UNWANTED = re.compile(
+    rb'<link rel="preload" as="font"[^>]*>\n?'
+    rb"|<script>const THEBE_JS_URL.*?</script>\n?"
+    rb'|<script async="async" src="[^"]*sphinx-thebe\.js[^"]*"></script>\n?'
+)
 
 
-class BookError(RuntimeError):
+class BookError(UserError, RuntimeError):
     """The book could not be built."""
 
 
@@ -109,6 +118,8 @@ def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace("# Parameters", "# The parameters of this page", 1)
         cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
         for output in cell.outputs:
             output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
@@ -135,7 +146,8 @@ def _render() -> None:
     log = paths.BUILD / "book.log"
     with log.open("w") as out:
         code = subprocess.run(
-            [sys.executable, "-m", "jupyter_book", "build", str(SOURCE)]
+            [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+            + ["build", str(SOURCE)]
             + ["--toc", str(SOURCE / "book" / "_toc.yml"), "--path-output", str(SITE)]
             + ["-W", "-n", "--keep-going"],
             stdout=out,
@@ -150,6 +162,10 @@ def _render() -> None:
         raise BookError(
             f"Jupyter Book failed with status {code}; its log is {paths.shown(log)}.\n{said}"
         )
+    for page in _files(INDEX.parent, "*.html"):
+        content = page.read_bytes()
+        if (kept := UNWANTED.sub(b"", content)) != content:
+            store.write_atomically(page, kept)
 
 
 def _files(folder: Path, pattern: str = "*") -> list[Path]:

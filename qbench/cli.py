@@ -8,24 +8,20 @@ from typing import Any
 
 import click
 
+from qbench.errors import UserError
+
 PROFILES = ("smoke", "laptop", "paper", "published")
 
 
 def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the errors that a user can mend into their sentences and exit status 2 or 1."""
+    """Turn the errors that are written for the user into their sentences and an exit status."""
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
-        from qbench.data import DataError
-        from qbench.parameters import ParameterError
-        from qbench.store import StoreError
-
         try:
             command(*arguments, **options)
-        except ParameterError as error:
-            _fail(str(error), 2)
-        except (DataError, StoreError) as error:
-            _fail(str(error), 1)
+        except UserError as error:
+            _fail(str(error), error.status)
 
     return wrapped
 
@@ -132,10 +128,7 @@ def book(profile: str, recompute: bool, jobs: int) -> None:
     from qbench import book as builder
     from qbench import paths
 
-    try:
-        click.echo(paths.shown(builder.build(profile=profile, workers=jobs, recompute=recompute)))
-    except builder.BookError as error:
-        _fail(str(error), 1)
+    click.echo(paths.shown(builder.build(profile=profile, workers=jobs, recompute=recompute)))
 
 
 @main.group()

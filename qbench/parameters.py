@@ -12,9 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from qbench.errors import UserError
 
-class ParameterError(ValueError):
+
+class ParameterError(UserError, ValueError):
     """A parameter has an unknown name, a wrong type or an impossible value."""
+
+    status = 2
 
 
 def _whole(value: Any) -> Any:

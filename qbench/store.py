@@ -31,13 +31,14 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from qbench import paths, provenance
+from qbench.errors import UserError
 
 Spec = Mapping[str, Any]
 NOT_IN_SPEC = ("checkpoint",)  # how a result is reached, not what it is
 _used: dict[str, "Entry"] = {}
 
 
-class StoreError(RuntimeError):
+class StoreError(UserError, RuntimeError):
     """A stored result is missing, damaged or cannot be written."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from qbench.errors import UserError
 
-class DataError(RuntimeError):
+
+class DataError(UserError, RuntimeError):
     """A data set could not be had, or is not what it should be. The message is one sentence."""
 
 

@@ -32,7 +32,7 @@ def check(what: str, df: pd.DataFrame, numeric: Iterable[str] = (), **columns: s
     for role, column in columns.items():
         if column is not None and column not in df.columns:
             have = ", ".join(repr(c) for c in df.columns) or "no column"
-            raise ValueError(f"{what} has no column {column!r} for {role}; the frame has {have}.")
+            raise ValueError(f"{what} finds no column {column!r} for {role}; the frame has {have}.")
     if df.empty:
         raise ValueError(f"{what} needs at least one row, and the frame is empty.")
     for role in numeric:

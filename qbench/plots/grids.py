@@ -231,10 +231,10 @@ def radar(
         narrow={"margin.l": min(side, 90), "margin.r": min(side, 90)},
         narrow_height=240,
     )
-    margin = fig.layout.margin
-    return fig.update_layout(
-        margin={"l": side, "r": side, "t": margin.t + 24}, height=fig.layout.height + 24
-    )
+    above = 10 + 17 * max(_layout.lines(text) for text in shown)  # plotly leaves no room for it
+    fig.layout.meta["narrow"]["height"] += above
+    margin = {"l": side, "r": side, "t": fig.layout.margin.t + above}
+    return fig.update_layout(margin=margin, height=fig.layout.height + above)
 
 
 def _grid(what: str, df: pd.DataFrame, x: str, y: str, value: str) -> pd.DataFrame:

@@ -1,0 +1,22 @@
+"""What all tests share: results of their own, nothing fetched from a network."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+import pytest
+
+# Set before anything imports qbench, and inherited by the kernels that nbval and papermill start.
+# Each worker of pytest-xdist has its own folder, so that none depends on what another computed.
+_results = tempfile.mkdtemp(prefix="qbench-results-")
+atexit.register(shutil.rmtree, _results, ignore_errors=True)
+os.environ["QBENCH_RESULTS"] = _results
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An empty store of local results."""
+    folder = tmp_path / "results"
+    monkeypatch.setenv("QBENCH_RESULTS", str(folder))
+    return folder
