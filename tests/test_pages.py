@@ -1,0 +1,99 @@
+"""The built book, as a reader meets it: opened from the disk in headless Chromium, no network."""
+
+import getpass
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qbench import chapters, paths
+
+PAGES = [
+    "book/intro",
+    "book/how_to",
+    "book/datasets",
+    "book/published",
+    "book/environment",
+    "book/references",
+    *(f"notebooks/{chapter.name}" for chapter in chapters.all_chapters()),
+]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+
+
+def build():
+    return subprocess.run(
+        [sys.executable, "-m", "qbench", "book"], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def site():
+    done = build()
+    assert done.returncode == 0, done.stderr[-3000:]
+    index = Path(done.stdout.strip().splitlines()[-1])
+    assert index.exists()
+    return index.parent
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing: install the package chromium to test the pages")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def test_every_page_is_there_and_the_site_is_small(site):
+    for page in PAGES:
+        assert (site / f"{page}.html").exists()
+    assert sum(f.stat().st_size for f in site.rglob("*") if f.is_file()) < 40e6
+
+
+def test_building_again_changes_nothing(site):
+    before = (site / "index.html").stat().st_mtime_ns
+    done = build()
+    assert "nothing changed" in done.stderr and "executing" not in done.stderr
+    assert (site / "index.html").stat().st_mtime_ns == before
+
+
+def test_pages_tell_nothing_of_the_machine_that_built_them(site):
+    private = {str(paths.ROOT), str(Path.home()), sys.prefix}
+    private |= {getpass.getuser() + "@"}
+    for file in site.rglob("*"):
+        if file.suffix in (".html", ".ipynb", ".md", ".txt", ".json"):
+            text = file.read_text(encoding="utf-8")
+            assert not [p for p in private if p in text], file
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_without_network_errors_or_overflow(site, browser, name, theme, width):
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=theme, offline=True
+    )
+    page, faults, asked = context.new_page(), [], []
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((site / f"{name}.html").as_uri())
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    figures = page.locator("figure.qb-figure")
+    for number in range(figures.count()):
+        figures.nth(number).scroll_into_view_if_needed()
+        figures.nth(number).locator(".main-svg").first.wait_for(timeout=20_000)
+    if name.startswith("notebooks/"):
+        assert figures.count() > 0
+        page.locator("mjx-container").first.wait_for(timeout=20_000)
+        assert page.locator("mjx-merror").count() == 0
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    context.close()
+    assert wide <= 0, f"{wide} px wider than the window"
+    assert faults == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
