@@ -153,7 +153,9 @@ def surfaces(ax: Axes, traces: Sequence) -> None:
             paints.append((*shades(span(np.mean(around)))[:3], trace.opacity or 1.0))
             heights += around
     ax.add_collection3d(Poly3DCollection(corners, facecolors=paints, linewidths=0))
-    ax.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]), zlim=(min(heights), max(heights)))
+    room = 0 if max(heights) > min(heights) else 0.5
+    ax.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
+    ax.set_zlim(min(heights) - room, max(heights) + room)
 
 
 def _refine(values: np.ndarray) -> np.ndarray:

@@ -35,6 +35,8 @@ def heat_map(
     cells = [frame.numbers(row) for row in table.to_numpy()]
     given = [v for row in cells for v in row if v is not None]
     low, high = limits or (min(given), max(given))
+    if low == high:
+        low, high = low - 0.5, high + 0.5
     places = frame.decimals(given, 3) if decimals is None else decimals
     texts = [[None if v is None else f"{v:,.{places}f}" for v in row] for row in cells]
     # A cell is 290 px over the columns on a phone, a digit about 0.64 of the size.
@@ -252,5 +254,4 @@ def _grid(what: str, df: pd.DataFrame, x: str, y: str, value: str) -> pd.DataFra
 
 def _shade(colours: list, value: float, low: float, high: float) -> str:
     """The colour of a cell, as the renderer will paint it."""
-    share = 0.5 if high == low else (value - low) / (high - low)
-    return theme.colour_at(colours, min(max(share, 0), 1))
+    return theme.colour_at(colours, min(max((value - low) / (high - low), 0), 1))
