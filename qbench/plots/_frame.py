@@ -145,11 +145,10 @@ def hover(text: str, variable: str, values: pd.Series) -> str:
     return f"{name}: %{{{variable}{form}}}" + (f" {unit}" if unit else "")
 
 
-def decimals(values: Iterable[float], characters: int = 4) -> int:
-    """Decimal places that print every number in about `characters` digits (0 if all are whole)."""
+def decimals(values: Iterable[float], digits: int = 4) -> int:
+    """Decimal places that show `digits` digits of the largest number (0 if all are whole)."""
     given = list(values)
     if all(v == math.floor(v) for v in given):
         return 0
     largest = max(abs(v) for v in given)
-    before = max(1, math.floor(math.log10(largest)) + 1) if largest else 1
-    return max(0, min(characters - before, 4))
+    return max(0, min(digits - 1 - math.floor(math.log10(largest)), 8))

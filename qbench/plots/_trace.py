@@ -159,7 +159,9 @@ def surfaces(ax: Axes, traces: Sequence) -> None:
 
 
 def _refine(values: np.ndarray) -> np.ndarray:
-    """The values, or with equal steps between them so that there are at least 15."""
+    """The values, refined by equal steps to at least 15, or thinned to 25 if there are more."""
+    if len(values) > 25:
+        return np.interp(np.linspace(0, len(values) - 1, 25), np.arange(len(values)), values)
     steps = math.ceil(14 / (len(values) - 1))
     places = np.arange(steps * (len(values) - 1) + 1) / steps
     return np.interp(places, np.arange(len(values)), values)

@@ -125,7 +125,7 @@ def bars(
     """Bars in groups: one group for each x, one bar in it for each value of `colour`.
 
     df: one row a bar, x a category (whole numbers are taken as categories), y a number in the
-    unit that `labels` gives; a missing y leaves its place empty.
+    unit that `labels` gives; a missing y leaves its place empty, a row without x is left out.
     spread: half-width of an interval, or its two ends, in the unit of y: drawn as error bars.
     reference: name -> y, published values as horizontal lines.
     Raises ValueError for an unknown or non-numeric column, an empty frame, several rows for one
@@ -135,6 +135,7 @@ def bars(
     frame.check("bars", df, ("y", "spread", "high"), x=x, y=y, colour=colour, spread=low, high=high)
     if log_y:
         lines.check_log("bars", df, y)
+    df = df.dropna(subset=[x])
     if df.duplicated([x, colour] if colour else [x]).any():
         raise ValueError(
             f"bars needs one row for each bar, and {x!r}"
@@ -152,7 +153,7 @@ def bars(
             up = rows[y] + rows[low] if high is None else rows[high]
             errors = lines.error_bars(rows[y], down, up) | {"color": theme.INK}
         fig.add_bar(
-            x=[shown.get(frame.word(v), frame.word(v)) for v in rows[x]],
+            x=[shown[frame.word(v)] for v in rows[x]],
             y=frame.numbers(rows[y]),
             name=line.name,
             showlegend=bool(line.name),

@@ -95,8 +95,10 @@ def _format(values: pd.Series, given: Format | None) -> Format:
         return given
     if not frame.is_number(values):
         return frame.word
-    numbers = frame.finite(values)
-    return f",.{frame.decimals(numbers) if numbers else 0}f"
+    numbers = [v for v in frame.finite(values) if v]
+    places = frame.decimals(numbers) if numbers else 0
+    # Numbers too unlike for one count of decimals are written with three digits each.
+    return ".3g" if any(abs(v) < 10**-places for v in numbers) else f",.{places}f"
 
 
 def _write(value: object, form: Format) -> str:
