@@ -7,7 +7,10 @@ cell after its parameters, so that plain papermill and JupyterLab are guarded as
 """
 
 import difflib
+import operator
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -22,10 +25,13 @@ class ParameterError(UserError, ValueError):
 
 
 def _whole(value: Any) -> Any:
-    """Refuse what pydantic would quietly turn into an int: `True`, `3.0`."""
-    if isinstance(value, bool | float):
-        raise ValueError("not a whole number")
-    return value
+    """Refuse what pydantic would quietly turn into an int: `True`, `3.0`, `"3.0"`, `"1_0"`."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+        return value
+    if not isinstance(value, bool):
+        with suppress(TypeError):
+            return operator.index(value)
+    raise ValueError("not a whole number")
 
 
 def _number(value: Any) -> Any:
@@ -99,7 +105,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
 }
 
 
-def check(chapter: str, **values: Any) -> Parameters:
+def check(chapter: str, /, **values: Any) -> Parameters:
     """Return the validated parameters of `chapter` (a notebook's name such as `01_number_formats`).
 
     Lists may be given as text (`"2,3,4"`). Raises `ParameterError` with one sentence a fault.
@@ -114,7 +120,7 @@ def check(chapter: str, **values: Any) -> Parameters:
         names = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
         allowed = {name: text for name, text, _, _ in describe(chapter)}
         sentences = [
-            f"{name} must be {allowed[name]}, not {value!r}{_nearest(model, name, value)}."
+            f"{name} must be {allowed[name]}, not {_said(value)}{_nearest(model, name, value)}."
             for name, value in ((name, values[name]) for name in names)
         ]
         raise ParameterError("\n".join(sentences)) from None
@@ -137,7 +143,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if schema.get("type") == "array":
-        return f"a list without repeats, each {_allowed(schema['items'])}"
+        return f"a list of one or more without repeats, each {_allowed(schema['items'])}"
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
     words = {
         "minimum": "of at least",
@@ -155,11 +161,20 @@ def _unknown(chapter: str, model: type[Parameters], name: str) -> str:
     return f"{chapter} has no parameter {name!r}{hint}; it has {', '.join(model.model_fields)}."
 
 
+def _said(value: Any) -> str:
+    """`repr(value)`, cut where it would fill a screen."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        return "a number of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
 def _nearest(model: type[Parameters], name: str, value: Any) -> str:
     """`; did you mean mnist?` where a choice was misspelt."""
     schema = model.model_json_schema()["properties"][name]
     choices = schema.get("items", schema).get("enum", [])
     typed = _split(value) if isinstance(value, str) else value if isinstance(value, list) else []
-    wrong = [str(item) for item in typed if item not in choices]
+    wrong = [item for item in typed if isinstance(item, str) and item not in choices]
     near = [match for item in wrong for match in difflib.get_close_matches(item, choices, 1)]
     return f" (did you mean {', '.join(near)}?)" if near else ""

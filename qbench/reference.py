@@ -117,27 +117,28 @@ def compare(
 
 
 def claim(
-    source: str, name: str, *, holds: bool | None, ours: str, why: str = ""
+    source: str, name: str, *, holds: bool | None, ours: str, why: str = "", erratum: str = ""
 ) -> dict[str, Any]:
     """A row for the table of claims: `where`, `claim`, `ours`, `verdict`, `why`.
 
     `holds` is whether the claim, as a predicate on our numbers, is true; None if only hardware that
     is not here could tell. `ours` says what we measured. A claim that does not hold, or that could
-    not be tested, needs `why`. Raises `ValueError` for an unknown claim.
+    not be tested, needs `why`. `erratum` is the arithmetic that shows the printed claim to be a
+    slip: it decides the verdict and stands as its reason. Raises `ValueError` for an unknown claim.
     """
     known = claims(source)
     row = known[known["claim"] == name]
     if row.empty:
         raise ValueError(f"{source} has no claim {name!r}; it has {', '.join(known['claim'])}.")
-    if not holds and not why:
+    if not holds and not (why or erratum):
         raise ValueError(f"claim {name!r} does not hold or was not tested: give why.")
     said = "needs hardware" if holds is None else "trend" if holds else "differs"
     return {
         "where": f"{source}, {row['where'].iloc[0]}",
         "claim": row["statement"].iloc[0],
         "ours": ours,
-        "verdict": said,
-        "why": why,
+        "verdict": "erratum" if erratum else said,
+        "why": erratum or why,
     }
 
 

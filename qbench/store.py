@@ -35,7 +35,9 @@ from qbench.errors import UserError
 
 Spec = Mapping[str, Any]
 NOT_IN_SPEC = ("checkpoint",)  # how a result is reached, not what it is
-_used: dict[str, "Entry"] = {}
+IN_RECORD = {"spec": dict, "sha256": str, "date": str, "seconds": float | int, "commit": str}
+_used: dict[str, "Entry"] = {}  # by this process, for `where_it_ran`
+_computed: set[str] = set()  # by this process: these are not recomputed
 
 
 class StoreError(UserError, RuntimeError):
@@ -93,15 +95,19 @@ class Entry:
     def table_file(self) -> Path:
         return self.file.with_name(f"{self.key}-{self.record['sha256'][:12]}.parquet")
 
-    def table(self) -> pd.DataFrame:
-        """Read the table; raises `StoreError` when its bytes are not the ones that were stored."""
+    def content(self) -> bytes:
+        """The table's bytes; raises `StoreError` when they are not the ones that were stored."""
         try:
             content = self.table_file.read_bytes()
         except OSError as error:
             raise self.damaged(f"its table cannot be read ({error.strerror})") from None
         if hashlib.sha256(content).hexdigest() != self.record["sha256"]:
             raise self.damaged("its table has been altered or cut short")
-        return pd.read_parquet(io.BytesIO(content))
+        return content
+
+    def table(self) -> pd.DataFrame:
+        """Read the table; raises `StoreError` as `content` does."""
+        return pd.read_parquet(io.BytesIO(self.content()))
 
     def damaged(self, why: str) -> StoreError:
         return StoreError(
@@ -122,20 +128,25 @@ def get_or_run(
     name = key(spec)
     if recompute is None:
         recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
-    recompute = recompute and name not in _used
+    recompute = recompute and name not in _computed
     if not recompute and (entry := find(spec)):
         return _use(entry).table()
     with _lock(spec, name):
         if not recompute and (entry := find(spec)):  # another process was quicker
             return _use(entry).table()
+        if recompute:  # from nothing: what an interrupted run left is no proof
+            shutil.rmtree(_unfinished(name), ignore_errors=True)
         started, clock = provenance.now(), time.perf_counter()
         table = fn()
         seconds = time.perf_counter() - clock
         before = _stored_before(spec) if recompute else None
         entry = _write(spec, table, started=started, seconds=seconds)
+        _computed.add(name)
+        shutil.rmtree(_unfinished(name), ignore_errors=True)
+        table = _use(entry).table()
         if before is not None:
             print(f"{_title(spec)}: recomputed, {compare(before, table)}", file=sys.stderr)
-        return _use(entry).table()
+        return table
 
 
 def run(function: Callable[..., pd.DataFrame], /, **parameters: Any) -> pd.DataFrame:
@@ -145,17 +156,16 @@ def run(function: Callable[..., pd.DataFrame], /, **parameters: Any) -> pd.DataF
     removed once the result is stored.
     """
     asked = spec(function, **parameters)
-    work = paths.local_results() / "unfinished" / key(asked)
 
     def call() -> pd.DataFrame:
         if "checkpoint" not in inspect.signature(function).parameters:
             return function(**parameters)
-        work.mkdir(parents=True, exist_ok=True)
+        work = _unfinished(key(asked))
+        with writing(work):
+            work.mkdir(parents=True, exist_ok=True)
         return function(**parameters, checkpoint=work)
 
-    table = get_or_run(asked, call)
-    shutil.rmtree(work, ignore_errors=True)
-    return table
+    return get_or_run(asked, call)
 
 
 def find(spec: Spec) -> Entry | None:
@@ -184,29 +194,35 @@ def lookup(prefix: str) -> Entry:
 
 
 def publish(entry: Entry) -> Entry:
-    """Copy a local result to `data/results/`, the store that travels with git."""
-    return _put(paths.PUBLISHED / entry.spec["method"], entry.record, entry.table_file.read_bytes())
+    """Copy a local result to `data/results/`, the store that travels with git.
+
+    Raises `StoreError` when it is damaged or the copy cannot be written.
+    """
+    return _put(paths.PUBLISHED / entry.spec["method"], entry.record, entry.content())
 
 
 def recompute(entry: Entry) -> str:
     """Compute a stored result again, store nothing, and say how the two compare (`compare`).
 
-    Raises `StoreError` when its method is gone or has another version now.
+    Raises `StoreError` when its method is gone, has another version now or cannot be run here.
     """
     module, _, name = entry.spec["method"].rpartition(".")
-    if not re.fullmatch(r"\w+(\.\w+)*", module):
+    if not re.fullmatch(r"[a-z]\w*(\.[a-z]\w*)*", module):
         raise entry.damaged(f"{entry.spec['method']!r} is not a method of qbench")
     try:
         function = getattr(importlib.import_module(f"qbench.{module}"), name)
         version = function.qbench_version
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError) as error:
+        if isinstance(error, ImportError) and not (error.name or "").startswith("qbench"):
+            raise StoreError(f"{entry.key} cannot be computed here: {error}.") from None
         raise entry.damaged(f"qbench has no method {entry.spec['method']!r}") from None
     if version != entry.spec["version"]:
         raise StoreError(
             f"{entry.key} was made by version {entry.spec['version']} of {entry.spec['method']}, "
             f"which is at version {version} now: it is no longer used and can be deleted."
         )
-    return compare(entry.table(), function(**entry.spec["parameters"]))
+    computed = _parquet(function(**entry.spec["parameters"]))
+    return compare(entry.table(), pd.read_parquet(io.BytesIO(computed)))
 
 
 def compare(stored: pd.DataFrame, computed: pd.DataFrame) -> str:
@@ -218,9 +234,13 @@ def compare(stored: pd.DataFrame, computed: pd.DataFrame) -> str:
         a, b = stored[column].reset_index(drop=True), computed[column].reset_index(drop=True)
         if a.equals(b):
             continue
-        if not (pd.api.types.is_numeric_dtype(a) and pd.api.types.is_numeric_dtype(b)):
+        numbers = pd.api.types.is_numeric_dtype(a) and pd.api.types.is_numeric_dtype(b)
+        if not numbers or not a.isna().equals(b.isna()):
             return f"differs: column {column} holds other entries"
-        gap = float((a - b).abs().max())
+        other = (a != b) & a.notna()
+        if not other.any():  # the same numbers in another type
+            continue
+        gap = float((a[other].astype(float) - b[other].astype(float)).abs().max())
         if not where or gap > worst:
             worst, where = gap, column
     return f"differs: {where} by up to {worst:.3g}" if where else "identical"
@@ -250,7 +270,7 @@ def where_it_ran() -> pd.DataFrame:
 
 def duration(seconds: float) -> str:
     """`0.8 s`, `2 min 5 s`, `1 h 2 min`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
@@ -265,14 +285,24 @@ def _title(spec: Spec) -> str:
     return f"{spec['method']} {key(spec)[:8]}"
 
 
+def _unfinished(name: str) -> Path:
+    """The folder for the checkpoints of the result with this key; its lock guards it too."""
+    return paths.local_results() / "unfinished" / name
+
+
 def _read(file: Path) -> Entry:
     entry = Entry(file, {})
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        complete = isinstance(record["sha256"], str) and key(record["spec"]) == file.stem
-    except (OSError, ValueError, KeyError, TypeError):
-        raise entry.damaged("it is not the JSON that was stored") from None
+        complete = all(isinstance(record[name], kind) for name, kind in IN_RECORD.items())
+        complete = complete and {"processor", "cores"} <= record["machine"].keys()
+        spec = record["spec"]
+        named = complete and (key(spec), spec["method"]) == (file.stem, file.parent.name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        complete = named = False
     if not complete:
+        raise entry.damaged("it is not the JSON that was stored")
+    if not named:
         raise entry.damaged("its specification is not the one that its name was made from")
     return Entry(file, record)
 
@@ -290,9 +320,7 @@ def _stored_before(spec: Spec) -> pd.DataFrame | None:
 def _write(spec: Spec, table: pd.DataFrame, *, started: str, seconds: float) -> Entry:
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{spec['method']} must return a DataFrame, not {type(table).__name__}")
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    content = buffer.getvalue()
+    content = _parquet(table)
     record = {
         "spec": spec,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -305,26 +333,45 @@ def _write(spec: Spec, table: pd.DataFrame, *, started: str, seconds: float) -> 
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
-    try:
-        return _put(paths.local_results() / spec["method"], record, content)
-    except OSError as error:
-        raise StoreError(
-            f"The result of {_title(spec)} could not be written to "
-            f"{paths.shown(paths.local_results())}: {error.strerror}. "
-            "Free some space there, or set QBENCH_RESULTS to another folder."
-        ) from error
+    return _put(paths.local_results() / spec["method"], record, content)
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
 
 
 def _put(folder: Path, record: dict[str, Any], content: bytes) -> Entry:
     """Write the table, then the JSON, each atomically; drop the tables that no JSON names."""
     entry = Entry(folder / f"{key(record['spec'])}.json", record)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(entry.table_file, content)
-    write_atomically(entry.file, (json.dumps(record, indent=1) + "\n").encode())
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        known = entry.table_file.exists()
+        write_atomically(entry.table_file, content)
+        try:
+            write_atomically(entry.file, (json.dumps(record, indent=1) + "\n").encode())
+        except BaseException:
+            if not known:
+                entry.table_file.unlink(missing_ok=True)
+            raise
     for old in folder.glob(f"{entry.key}-*.parquet"):
         if old != entry.table_file:
             old.unlink(missing_ok=True)
     return entry
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `StoreError`, a sentence that names `folder` and a way out."""
+    try:
+        yield
+    except OSError as error:
+        local = folder.is_relative_to(paths.local_results())
+        raise StoreError(
+            f"{paths.shown(folder)} cannot be written: {error.strerror}. Make room there or make "
+            f"it writable{', or set QBENCH_RESULTS to another folder' if local else ''}."
+        ) from error
 
 
 def write_atomically(file: Path, content: bytes) -> None:
@@ -345,7 +392,7 @@ def write_atomically(file: Path, content: bytes) -> None:
 @contextmanager
 def _lock(spec: Spec, name: str) -> Iterator[None]:
     folder = paths.local_results() / "locks"
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f"{name}.lock")
         try:
@@ -353,11 +400,6 @@ def _lock(spec: Spec, name: str) -> Iterator[None]:
         except Timeout:
             print(f"{_title(spec)}: another process computes it, waiting", file=sys.stderr)
             lock.acquire()
-    except OSError as error:
-        raise StoreError(
-            f"Results cannot be stored in {paths.shown(paths.local_results())}: {error.strerror}. "
-            "Set QBENCH_RESULTS to a folder that can be written."
-        ) from error
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from nbval.plugin import coalesce_streams
 
 from qbench import chapters
 from qbench.execute import Job, run_all
@@ -30,7 +31,8 @@ def main(names: list[str]) -> None:
                 if cell.cell_type == "code":
                     checked = cell.source.startswith(MARK)
                     kept = done[cell.id].outputs if checked else []
-                    cell.outputs = [output for output in kept if output.get("name") != "stderr"]
+                    kept = [output for output in kept if output.get("name") != "stderr"]
+                    cell.outputs = coalesce_streams(kept)
                     cell.execution_count = done[cell.id].execution_count if checked else None
             nbformat.write(source, job.source)
 

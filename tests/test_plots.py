@@ -271,6 +271,20 @@ def test_categories_keep_their_order() -> None:
 def test_a_row_without_a_series_is_named() -> None:
     df = pd.DataFrame({"x": [1, 2], "y": [1.0, 2.0], "net": ["TFC", None]})
     assert [t.name for t in plots.curves(df, "x", "y", "net").data] == ["TFC", "n/a"]
+    assert plots.bars(df.assign(x=[None, "a"]), "x", "y", "net").data[-1].x == ("a",)
+
+
+def test_yes_and_no_are_categories() -> None:
+    df = pd.DataFrame({"x": [1, 2], "y": [1.0, 2.0], "signed": [True, False]})
+    assert [t.name for t in plots.curves(df, "x", "y", "signed").data] == ["yes", "no"]
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 1e-6])
+def test_one_cell_and_a_flat_surface(value: float) -> None:
+    df = pd.DataFrame([{"x": x, "y": y, "v": value} for x in (1, 2) for y in (1, 2)])
+    assert "<svg" in plots.svg(plots.surface(df, "x", "y", "v"))
+    fig = plots.heat_map(df[:1], "x", "y", "v")
+    assert fig.data[0].zmin < value < fig.data[0].zmax and "<svg" in plots.svg(fig)
 
 
 # Errors -----------------------------------------------------------------------------------------
@@ -342,6 +356,12 @@ def test_static_form_says_the_same(figures: dict, kind: str, words: list[str]) -
         assert "".join(target) in ids
 
 
+def test_a_page_of_static_forms_has_no_id_twice(figures: dict) -> None:
+    page = "".join(plots.svg(fig) for fig in figures.values())
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
 def test_static_form_has_every_datum(figures: dict, sweep: pd.DataFrame) -> None:
     ax = drawing.static(figures["curves"]).axes[0]
     finite = [np.isfinite(line.get_ydata()).sum() for line in ax.lines]
@@ -364,6 +384,13 @@ def test_static_form_keeps_log_scales() -> None:
     ax = drawing.static(fig).axes[0]
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert "10⁶" in texts(plots.svg(fig)) and "1,000" in texts(plots.svg(fig))
+
+
+def test_static_form_writes_small_numbers_in_full() -> None:
+    df = pd.DataFrame({"x": [1, 2], "y": ["a", "a"], "v": [-0.00123, 0.00456]})
+    assert {"-0.00123", "0.00456"} <= set(
+        texts(plots.svg(plots.heat_map(df, "x", "y", "v"))).split()
+    )
 
 
 def test_static_form_refuses_other_traces(sweep: pd.DataFrame) -> None:
@@ -498,21 +525,23 @@ _BAD_TEXTS = """() => [...document.querySelectorAll('.qb-live')].flatMap((live) 
 def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
     """Drawn in both themes and widths, nothing cut off, no error, no request but for files."""
     browsers = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    (tmp_path / "stub.js").write_text("window.Plotly = {react: async () => {}, Icons: {}};")
     ours = f'<script src="{STATIC.as_uri()}/qbench.js"></script>'
-    plotly = f'<script src="{plots.plotly_js().as_uri()}" defer></script>'
-    orders = {"light": plotly + ours, "dark": ours + plotly.replace("defer", "")}
+    plotly = f'<script src="{plots.plotly_js().as_uri()}"></script>'
+    stub = '<script src="stub.js" defer></script>'
     wide = plots.table(pd.DataFrame({"a": ["x" * 30], "b": ["y" * 30]}), caption="wide").html
-    for start, (mode, scripts) in enumerate(orders.items()):  # half of the figures on each page
-        half = list(figures.items())[start::2]
-        body = "".join(plots.html(fig, caption=kind, alt=kind) for kind, fig in half) + wide
-        page = _PAGE.format(mode=mode, static=STATIC.as_uri(), scripts=scripts, body=body)
-        (tmp_path / f"{mode}.html").write_text(page, encoding="utf-8")
+    every = "".join(plots.html(fig, caption=kind, alt=kind) for kind, fig in figures.items()) + wide
+    one = plots.html(figures["radar"], caption="c", alt="a")
+    pages = {"all": (ours + plotly, every), "late": (stub + ours, one), "alone": (ours, one)}
+    for name, (scripts, body) in pages.items():
+        page = _PAGE.format(mode="dark", static=STATIC.as_uri(), scripts=scripts, body=body)
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
     complaints: list[str] = []
     with browsers.sync_playwright() as play:
         flags = ["--enable-unsafe-swiftshader", "--no-sandbox"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=flags)
 
-        def visit(mode: str, width: int, **options):
+        def visit(name: str, width: int, **options):
             viewport = {"width": width, "height": 5000}  # every figure is on the screen at once
             page = browser.new_context(viewport=viewport, **options).new_page()
             page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
@@ -521,7 +550,7 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
                 "request",
                 lambda r: r.url.startswith(("file:", "data:", "blob:")) or complaints.append(r.url),
             )
-            page.goto((tmp_path / f"{mode}.html").as_uri())
+            page.goto((tmp_path / f"{name}.html").as_uri())
             return page
 
         def settled(page) -> None:
@@ -535,22 +564,20 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
             fill = "getComputedStyle(document.querySelector('.xtick text')).fill"
             return "#" + "".join(f"{int(c):02x}" for c in re.findall(r"\d+", page.evaluate(fill)))
 
-        papers = {"light": theme.PAPER, "dark": theme.PAPER_DARK}
-        for mode, other, width, to in (("light", "dark", 1280, 400), ("dark", "light", 400, 1280)):
-            page = visit(mode, width)
-            settled(page)
-            assert theme.contrast(ink(page), papers[mode]) >= 4.5
-            page.evaluate(f"document.documentElement.dataset.theme = '{other}'")
-            page.set_viewport_size({"width": to, "height": 5000})  # both are followed
-            drawn = f"document.querySelector('.main-svg').clientWidth === {min(to - 32, 690)}"
-            page.wait_for_function(drawn, timeout=15_000)
-            settled(page)
-            assert theme.contrast(ink(page), papers[other]) >= 4.5
+        page = visit("all", 400)
+        settled(page)
+        assert theme.contrast(ink(page), theme.PAPER_DARK) >= 4.5
+        page.evaluate("document.documentElement.dataset.theme = 'light'")
+        page.set_viewport_size({"width": 1280, "height": 5000})  # both are followed
+        page.wait_for_function("document.querySelector('.main-svg').clientWidth === 690")
+        settled(page)
+        assert theme.contrast(ink(page), theme.PAPER) >= 4.5
         page.emulate_media(media="print")
         assert not page.locator(".qb-live").first.is_visible()
         assert page.locator(".qb-static svg").first.is_visible()
-        page = visit("dark", 400, java_script_enabled=False)
-        assert page.locator(".qb-static svg").first.is_visible()
-        assert not page.locator(".qb-live").first.is_visible()
+        visit("late", 400).wait_for_selector(".qb-drawn")
+        for page in (visit("alone", 400), visit("late", 400, java_script_enabled=False)):
+            assert page.locator(".qb-static svg").first.is_visible()
+            assert not page.locator(".qb-live").first.is_visible()
         browser.close()
     assert complaints == []

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from qbench.plots import theme
@@ -84,7 +85,7 @@ def levels(values: pd.Series) -> list:
 
 def word(value: object) -> str:
     """One value as a name: `2` for 2.0, `n/a` for a missing one."""
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if not _is_given(value):
         return "n/a"

@@ -143,7 +143,9 @@ def surfaces(ax: Axes, traces: Sequence) -> None:
     for trace in traces:
         z = np.array([[math.nan if v is None else v for v in row] for row in trace.z], dtype=float)
         z = _resample(np.array(trace.x, float), np.array(trace.y, float), z, xs, ys)
-        shades, span = colour_map(trace.colorscale), Normalize(np.nanmin(z), np.nanmax(z))
+        low, high = np.nanmin(z), np.nanmax(z)
+        room = 0 if high > low else 0.5
+        shades, span = colour_map(trace.colorscale), Normalize(low - room, high + room)
         for j, i in np.ndindex(len(ys) - 1, len(xs) - 1):
             around = [z[j, i], z[j, i + 1], z[j + 1, i + 1], z[j + 1, i]]
             if np.isnan(around).any():

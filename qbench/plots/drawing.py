@@ -90,16 +90,15 @@ def svg(fig: go.Figure, alt: str = "") -> str:
     with rc_context(_STYLE | {"svg.hashsalt": salt}):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         FigureCanvasSVG(drawn).print_svg(file, metadata=nothing)
-    return _clean(file.getvalue(), salt, alt)
+    return _clean(file.getvalue(), alt)
 
 
-def _clean(text: str, salt: str, alt: str) -> str:
+def _clean(text: str, alt: str) -> str:
     """Fit matplotlib's file into a page: no prologue, no fixed size, the page's font and colour."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'<g id="[a-zA-Z]+[a-zA-Z0-9]*_\d+">', "<g>", text)
-    text = re.sub(r'(?<=id=")(?=[mpCDPc][0-9a-f])|(?<=url\(#)|(?<=href="#)', f"{salt[:6]}-", text)
-    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{round(float(found[0]), 2):g}", text)
+    text = re.sub(r'<g id="[\w.]+_\d+">', "<g>", text)  # the same in every figure of a page
+    text = re.sub(r"<[^>]*>", _shorten, text)
     text = text.replace(_axes.INK, "currentColor")
     text = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", "var(--qb-font, sans-serif)", text)
     text = re.sub(r"\n\s*", "\n", text)
@@ -110,6 +109,11 @@ def _clean(text: str, salt: str, alt: str) -> str:
         'style="display:block;width:100%;height:auto;max-width:620px;margin:0 auto">'
     )
     return head + text[text.index(">") + 1 :].strip()
+
+
+def _shorten(tag: re.Match) -> str:
+    """A tag with its coordinates to a hundredth of a pixel; what is between tags is left alone."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{round(float(found[0]), 2):g}", tag[0])
 
 
 def _flat(drawn: Figure, fig: go.Figure) -> None:
@@ -153,7 +157,7 @@ def _polar(drawn: Figure, fig: go.Figure) -> None:
         side = math.sin(angle)
         text.set_ha("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
     ax.set_ylim(*fig.layout.polar.radialaxis.range)
-    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(_axes.number)
     ax.set_rlabel_position(180 / len(names))
     ax.tick_params(axis="y", labelsize=9)

@@ -157,6 +157,7 @@ def bars(
             y=frame.numbers(rows[y]),
             name=line.name,
             showlegend=bool(line.name),
+            offsetgroup=line.name,
             marker={"color": line.colour},
             error_y=errors,
             hovertemplate=lines.hover_box(df.assign(**{x: ""}), labels, line.name, x=x, y=y),

@@ -97,8 +97,9 @@ def _format(values: pd.Series, given: Format | None) -> Format:
         return frame.word
     numbers = [v for v in frame.finite(values) if v]
     places = frame.decimals(numbers) if numbers else 0
-    # Numbers too unlike for one count of decimals are written with three digits each.
-    return ".3g" if any(abs(v) < 10**-places for v in numbers) else f",.{places}f"
+    # Numbers too small or too unlike for one count of decimals are written with three digits each.
+    unlike = places > 5 or any(abs(v) < 10**-places for v in numbers)
+    return ".3g" if unlike else f",.{places}f"
 
 
 def _write(value: object, form: Format) -> str:
