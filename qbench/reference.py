@@ -123,8 +123,9 @@ def claim(
 
     `holds` is whether the claim, as a predicate on our numbers, is true; None if only hardware that
     is not here could tell. `ours` says what we measured. A claim that does not hold, or that could
-    not be tested, needs `why`. `erratum` is the arithmetic that shows the printed claim to be a
-    slip: it decides the verdict and stands as its reason. Raises `ValueError` for an unknown claim.
+    not be tested, needs `why`; one that holds shows none. `erratum` is the arithmetic that shows
+    the printed claim to be a slip: it decides the verdict and stands as its reason. Raises
+    `ValueError` for an unknown claim.
     """
     known = claims(source)
     row = known[known["claim"] == name]
@@ -138,7 +139,7 @@ def claim(
         "claim": row["statement"].iloc[0],
         "ours": ours,
         "verdict": "erratum" if erratum else said,
-        "why": erratum or why,
+        "why": erratum or ("" if holds else why),
     }
 
 

@@ -4,6 +4,8 @@
 """
 
 import io
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from qbench import data, store
+from qbench import data, paths, store
 from qbench.models.tfc import quant_tfc
 
 MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table I
@@ -83,7 +85,8 @@ def fit(
     nats, dropout on), `valid_error` and `test_error` (%, whole split, dropout off). The learning
     rate falls by 10 at each of `milestones`, given as shares of all epochs. If `checkpoint` exists,
     training goes on from it to the same numbers; it is replaced atomically after every epoch.
-    Raises `FloatingPointError` when the loss is no longer finite.
+    Raises `FloatingPointError` when the loss is no longer finite and `store.StoreError` when the
+    checkpoint cannot be written.
     """
     before = _load(checkpoint)
     if before:  # ahead of the optimiser: Brevitas makes new parameters when it loads a state
@@ -102,8 +105,8 @@ def fit(
     for epoch in range(len(log) + 1, epochs + 1):
         rate = schedule.get_last_lr()[0]
         loss = _train_epoch(model, optimiser, images.train, batch_size, seed, epoch)
-        if loss != loss:
-            raise FloatingPointError(f"{title}: the loss is not a number in epoch {epoch}")
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"{title}: the loss is {loss} in epoch {epoch}.")
         schedule.step()
         log.append(
             {
@@ -142,7 +145,7 @@ def _train_epoch(
     """One pass over the images in the order that (seed, epoch) gives; returns the mean loss."""
     model.train()
     order = torch.from_numpy(data.epoch_order(len(split.labels), seed, epoch))
-    total = torch.zeros(())
+    total, seen = torch.zeros(()), 0
     for batch in order.split(batch_size):
         if len(batch) < 2:  # batch norm needs two images
             continue
@@ -151,7 +154,8 @@ def _train_epoch(
         loss.backward()
         optimiser.step()
         total += loss.detach() * len(batch)
-    return float(total) / len(order)
+        seen += len(batch)
+    return float(total) / seen
 
 
 @torch.no_grad()
@@ -169,11 +173,17 @@ def _save(checkpoint: Path | None, log: list[dict], **parts: Any) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
     content = io.BytesIO()
     torch.save({**state, "log": log, "rng": torch.get_rng_state()}, content)
-    store.write_atomically(checkpoint, content.getvalue())
+    with store.writing(checkpoint.parent):
+        store.write_atomically(checkpoint, content.getvalue())
 
 
 def _load(checkpoint: Path | None) -> dict[str, Any] | None:
-    """The state that `_save` left; None where there is none."""
+    """The state that `_save` left; None where there is none, or none that can be read."""
     if checkpoint is None or not checkpoint.exists():
         return None
-    return torch.load(checkpoint, weights_only=True)
+    try:
+        return torch.load(checkpoint, weights_only=True)
+    except Exception as error:  # torch has no one exception for this
+        said = f"{paths.shown(checkpoint)} is damaged ({type(error).__name__})"
+        print(f"{said}: training begins again", file=sys.stderr)
+        return None

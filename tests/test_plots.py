@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -407,6 +408,12 @@ def test_bundle_is_the_same_twice(figures: dict, kind: str) -> None:
     first, second = (plots.html(figures[kind], caption="c", alt="a") for _ in range(2))
     assert first == second
     assert plots.html(figures[kind], caption="c", alt="b") != first
+
+
+def test_bundle_does_not_hang_on_the_notebooks_settings(figures: dict) -> None:
+    before = plots.html(figures["bars"], caption="c", alt="a")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.fonttype": "path"}):
+        assert plots.html(figures["bars"], caption="c", alt="a") == before
 
 
 def test_bundle_holds_the_figure(figures: dict) -> None:

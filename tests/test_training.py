@@ -85,7 +85,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_used", {})
     monkeypatch.setattr(store, "_computed", set())
     monkeypatch.setattr(training.data, "load", lambda name, **_: toy())
-    with training._threads(1):
+    with torch.random.fork_rng(devices=[]), training._threads(1):
+        torch.manual_seed(0)
         yield tmp_path
 
 
@@ -114,7 +115,8 @@ def test_the_rate_in_the_table_is_the_one_that_moves_the_weights():
     before = model.weight.detach().clone()
     table = train(1, model=model, batch_size=48, learning_rate=0.25)
     assert table.learning_rate.tolist() == [0.25]
-    torch.testing.assert_close((model.weight - before).abs(), torch.full_like(before, 0.25))
+    moved = (model.weight - before).abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.25), rtol=0.01, atol=0)
 
 
 def test_one_row_an_epoch():
@@ -133,6 +135,19 @@ def test_training_learns_and_errors_are_percentages():
         assert errors.iloc[-1] < 10 < errors.iloc[0] <= 100
         wrong = errors * count / 100
         np.testing.assert_allclose(wrong, wrong.round(), atol=1e-9)
+
+
+def test_every_epoch_visits_every_image_once_in_an_order_of_its_own():
+    model, seen = nn.Linear(INPUTS, CLASSES), []
+    model.register_forward_pre_hook(lambda m, x: seen.append(x[0]) if m.training else None)
+    images = toy().train.images
+    train(2, seed=4, model=model)
+    assert [len(batch) for batch in seen] == [20, 20, 8] * 2
+    for epoch, batches in ((1, seen[:3]), (2, seen[3:])):
+        order = training.data.epoch_order(48, 4, epoch)
+        assert torch.equal(torch.cat(batches), images[order])
+        assert sorted(order) == list(range(48))
+    assert not torch.equal(seen[0], seen[3])
 
 
 @pytest.mark.parametrize(
@@ -203,19 +218,278 @@ def test_the_seed_sets_weights_and_order_and_dropout():
     assert len(losses) == 6
 
 
-@pytest.mark.parametrize("epochs", range(5))
+FALLS = {"epochs": 5, "milestones": (0.4, 0.8)}  # the rate falls after epochs 2 and 4
+
+
+def equal_states(a: Path, b: Path) -> None:
+    """Two checkpoints hold the same weights, moments, schedule, random state and log."""
+    ours, theirs = (torch.load(file, weights_only=True) for file in (a, b))
+    for name, tensor in ours.pop("model").items():
+        assert torch.equal(tensor, theirs["model"][name]), name
+    torch.testing.assert_close(ours["optimiser"], theirs["optimiser"], rtol=0, atol=0)
+    assert torch.equal(ours["rng"], theirs["rng"])
+    assert (ours["log"], ours["schedule"]) == (theirs["log"], theirs["schedule"])
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
 def test_a_run_interrupted_after_any_epoch_continues_to_the_same_numbers(home, monkeypatch, epochs):
-    """The rate falls after epochs 2 and 4, so the schedule is resumed on both sides of a fall."""
-    straight, resumed = network(), network()
-    settings = {"epochs": 5, "milestones": (0.4, 0.8)}
-    whole = train(**settings, model=straight.requires_grad_())
+    whole = train(**FALLS, checkpoint=home / "whole.pt")
     state = home / "state.pt"
     with monkeypatch.context() as patch:
         stop_after(patch, epochs)
         with pytest.raises(Stop):
-            train(**settings, model=copy_at_start(straight), checkpoint=state)
-    assert state.exists() == (epochs > 0)
-    del resumed
-    again = train(**settings, model=copy_at_start(straight), checkpoint=state)
+            train(**FALLS, checkpoint=state)
+    assert len(training._load(state)["log"]) == epochs
+    again = train(**FALLS, checkpoint=state, model=network())  # other weights to begin with
     same(again, whole)
-    assert os.listdir(home) == ["state.pt"]
+    equal_states(state, home / "whole.pt")
+    assert sorted(os.listdir(home)) == ["state.pt", "whole.pt"]
+
+
+def test_a_run_interrupted_in_its_first_epoch_begins_again(home, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 0)
+        with pytest.raises(Stop):
+            train(checkpoint=home / "state.pt")
+    assert os.listdir(home) == []
+    same(train(checkpoint=home / "state.pt"), train())
+
+
+def test_a_run_that_is_interrupted_after_every_epoch_gets_there_too(home, monkeypatch):
+    state = home / "state.pt"
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            stop_after(patch, 1)
+            with pytest.raises(Stop):
+                train(**FALLS, checkpoint=state)
+    same(train(**FALLS, checkpoint=state), train(**FALLS))
+
+
+def test_a_finished_run_trains_nothing_more(home, monkeypatch):
+    whole = train(checkpoint=home / "state.pt")
+    monkeypatch.delattr(training, "_train_epoch")
+    same(train(checkpoint=home / "state.pt"), whole)
+
+
+LONG = {"epochs": 60, "seed": 3}
+
+
+def train_in_a_process(folder: str) -> None:
+    torch.set_num_threads(1)
+    train(**LONG, checkpoint=Path(folder) / "state.pt")
+
+
+def test_a_run_killed_at_a_random_moment_continues_to_the_same_numbers(home):
+    """Most of its time it writes checkpoints, so that is when the kill comes, as a rule."""
+    state, wait = home / "state.pt", random.SystemRandom().uniform(0, 0.2)
+    process = multiprocessing.get_context("spawn").Process(
+        target=train_in_a_process, args=(str(home),)
+    )
+    process.start()
+    for _ in range(6000):
+        if state.exists() or not process.is_alive():
+            break
+        time.sleep(0.01)
+    time.sleep(wait)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    assert process.exitcode in (-signal.SIGKILL, 0), "it failed before it was killed"
+    done = len(training._load(state)["log"])
+    assert 1 <= done <= LONG["epochs"]
+    same(train(**LONG, checkpoint=state), train(**LONG))
+
+
+def test_a_damaged_checkpoint_is_said_and_training_begins_again(home, capsys):
+    state, whole = home / "state.pt", train()
+    for length in (0, 10, 2000):
+        train(epochs=1, checkpoint=state)
+        state.write_bytes(state.read_bytes()[:length])
+        same(train(checkpoint=state), whole)
+        assert f"{paths.shown(state)} is damaged" in capsys.readouterr().err
+        state.unlink()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_sentence(home, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(store.StoreError, match="No space left") as caught:
+        train(checkpoint=home / "state.pt")
+    assert str(home.name) in str(caught.value)
+    assert os.listdir(home) == []
+
+
+def test_through_the_store_an_interrupted_run_leaves_and_loses_nothing(home, monkeypatch):
+    settings = {**TINY, "weight_bits": 2, "act_bits": 2}
+    asked = store.key(store.spec(training.quant_mlp, **settings))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(Stop):
+            store.run(training.quant_mlp, **settings)
+    work = home / "local" / "unfinished" / asked
+    assert os.listdir(work) == ["state.pt"]
+    real, trained = training._train_epoch, []
+    monkeypatch.setattr(training, "_train_epoch", lambda *a: trained.append(a) or real(*a))
+    table = store.run(training.quant_mlp, **settings)
+    assert len(trained) == 1 and not work.exists()
+    same(table, training.quant_mlp(**settings))
+
+
+# What goes wrong, and what is left as it was
+
+
+class Factor(nn.Module):
+    """Logits so far apart that the loss is infinite where the class is wrong."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(3e38))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([1.0, -1.0, -1.0]) * self.factor.expand(len(images), 1)
+
+
+def nan_images() -> Dataset:
+    images = toy()
+    images.train.images[5, 3] = float("nan")
+    return images
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"images": nan_images()}, "nan"), ({"model": Factor(), "learning_rate": 1e-9}, "inf")],
+    ids=["nan", "inf"],
+)
+def test_a_loss_that_is_not_finite_ends_the_run(home, wrong, said):
+    with pytest.raises(FloatingPointError, match=f"^W2A2 seed 0: the loss is {said} in epoch 1"):
+        train(title="W2A2 seed 0", checkpoint=home / "state.pt", **wrong)
+    assert os.listdir(home) == [], "no checkpoint to continue from"
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_threads_and_random_numbers_of_the_caller_stay(monkeypatch, ends):
+    inside = []
+    real = training.error_rate
+    monkeypatch.setattr(
+        training,
+        "error_rate",
+        lambda *a: inside.append(torch.get_num_threads()) or real(*a),
+    )
+    if ends == "badly":
+        stop_after(monkeypatch, 1)
+    with training._threads(2):
+        states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+        try:
+            training.quant_mlp(**TINY, weight_bits=2, act_bits=2)
+        except Stop:
+            assert ends == "badly"
+        assert torch.get_num_threads() == 2 and set(inside) <= {1}
+        assert inside or ends == "badly"
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert np.array_equal(np.random.get_state()[1], states[1])
+        assert random.getstate() == states[2]
+
+
+# The networks
+
+
+def parameters(model: nn.Module) -> dict[str, int]:
+    """How many weights, parameters of batch norm and learnt scales there are."""
+    kinds = {"linear": 0, "norm": 0, "scale": 0}
+    for name, parameter in model.named_parameters():
+        kind = next((kind for kind in ("linear", "norm") if name.startswith(kind)), "scale")
+        kinds[kind] += parameter.numel()
+    return kinds
+
+
+@pytest.mark.parametrize(("act_bits", "scales"), [(1, 1), (2, 4), (8, 4), (32, 0)])
+@pytest.mark.parametrize("weight_bits", [1, 2, 8, 32])
+def test_quant_tfc_has_the_parameters_of_the_papers(weight_bits, act_bits, scales):
+    """Of the activations, 1 bit has no scale to learn; the input always has 8 bits or float32."""
+    assert parameters(quant_tfc(weight_bits=weight_bits, act_bits=act_bits)) == {
+        "linear": 1024 * 64 + 64 * 64 * 2 + 64 * 10,
+        "norm": 2 * (3 * 64 + 10),
+        "scale": scales,
+    }
+
+
+def test_quant_tfc_of_another_size():
+    model = quant_tfc(inputs=20, classes=7, hidden=9)
+    assert parameters(model)["linear"] == 20 * 9 + 9 * 9 * 2 + 9 * 7
+    assert model(torch.rand(5, 20)).shape == (5, 7)
+
+
+def quantised(layer: nn.Module) -> torch.Tensor:
+    return layer.quant_weight().value.detach()
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_weights_of_several_bits_are_a_symmetric_grid_for_every_channel(bits):
+    model = quant_tfc(inputs=300, hidden=16, weight_bits=bits, act_bits=2)
+    most = 2 ** (bits - 1) - 1
+    for name in ("linear1", "linear2", "linear3", "linear4"):
+        layer = getattr(model, name)
+        weight, grid = layer.weight.detach(), quantised(layer)
+        largest = weight.abs().amax(None if name == "linear4" else 1, keepdim=True)
+        steps = grid / largest * most
+        torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-4)
+        levels = [len(row.round().unique()) for row in steps]
+        assert max(levels) <= 2**bits - 1
+        assert steps.abs().max().round() == most
+        assert ((grid - weight).abs() <= largest / most / 2 * 1.001).all(), "the nearest level"
+        if name == "linear1":  # long enough to have every level in every channel
+            assert set(levels) == {2**bits - 1}
+            assert [len(row.unique()) for row in grid] == levels
+
+
+def test_weights_of_one_bit_are_their_signs():
+    model = quant_tfc(inputs=300, hidden=16, weight_bits=1, act_bits=1)
+    for layer in (model.linear1, model.linear2, model.linear3, model.linear4):
+        grid = quantised(layer)
+        assert len(grid.unique()) == 2 and grid.unique().sum() == 0
+        assert torch.equal(grid.sign(), layer.weight.detach().sign())
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
+def test_activations_have_as_many_levels_as_their_bits_allow(bits):
+    levels = brevitas_layers.hard_tanh(bits)(torch.linspace(-2, 2, 5001)).unique()
+    assert len(levels) == 2**bits and levels.abs().max() <= 1
+    step = 2 if bits == 1 else 2 / 2**bits  # one bit is -1 and 1
+    torch.testing.assert_close(levels.diff(), torch.full((2**bits - 1,), float(step)))
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_every_layer_of_the_network_sees_quantised_activations(training_mode):
+    model, seen = quant_tfc(inputs=50, hidden=16, weight_bits=3, act_bits=2), {}
+    for name, layer in model.named_children():
+        if name.startswith(("act", "quantise")):
+            layer.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+    model.train(training_mode)(torch.rand(400, 50))
+    levels = {name: len(out.unique()) for name, out in seen.items()}
+    assert levels.pop("quantise_input") == 2**7, "8 bits, of which pixels leave the sign unused"
+    assert levels.keys() == {"act1", "act2", "act3"}
+    assert levels["act1"] == max(levels.values()) == 2**2
+
+
+def test_32_bits_are_float32():
+    model = quant_tfc(inputs=300, hidden=16, weight_bits=32, act_bits=32)
+    kinds = {type(layer) for layer in model}
+    assert kinds == {nn.Linear, nn.BatchNorm1d, nn.Hardtanh, nn.Dropout}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    images = torch.rand(1000, 300)
+    assert len(model.eval().quantise_input(images).unique()) > 2**10
+    only_weights = quant_tfc(inputs=30, hidden=8, weight_bits=2, act_bits=32)
+    assert isinstance(only_weights.act1, nn.Hardtanh)
+    assert max(len(row.unique()) for row in quantised(only_weights.linear1)) == 3
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8, 32])
+def test_every_parameter_learns(bits):
+    torch.manual_seed(0)
+    model = quant_tfc(inputs=INPUTS, classes=CLASSES, hidden=8, weight_bits=bits, act_bits=bits)
+    split = toy().train
+    F.cross_entropy(model(split.images), split.labels).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert name.endswith("value") or parameter.grad.abs().sum() > 0, name

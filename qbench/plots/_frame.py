@@ -115,6 +115,31 @@ def series(what: str, df: pd.DataFrame, colour: str | None, order: list | None =
     return found
 
 
+def crossed(what: str, df: pd.DataFrame, colour: str, dash: str) -> list:
+    """The frame as a list of `Series`, one for each pair of values, named `colour, dash`.
+
+    `colour` sets the colour, `dash` the dash and the marker.
+    """
+    hues, dashes = levels(df[colour]), levels(df[dash])
+    for column, found, most in ((colour, hues, len(theme.PALETTE)), (dash, dashes, 4)):
+        if len(found) > most:
+            raise ValueError(
+                f"{what} tells at most {most} values of {column!r} apart, and it has {len(found)}; "
+                "aggregate or select some."
+            )
+    return [
+        Series(
+            f"{word(hue)}, {word(way)}",
+            df[(df[colour] == hue) & (df[dash] == way)],
+            theme.PALETTE[i],
+            theme.SYMBOLS[j],
+            theme.CROSSED_DASHES[j],
+        )
+        for i, hue in enumerate(hues)
+        for j, way in enumerate(dashes)
+    ]
+
+
 def facets(what: str, df: pd.DataFrame, facet: str | None) -> list[tuple[str, pd.DataFrame]]:
     """Name and rows of each facet: at most two, since they stand side by side."""
     if facet is None:

@@ -130,13 +130,28 @@ def x_axis(title: str, values: Sequence = (), log: bool = False) -> dict:
 
 
 def y_axis(title: str, values: Sequence = (), log: bool = False) -> dict:
-    """A y axis; on a log scale, ticks are powers of ten, and 2 and 5 between if they are few."""
+    """A y axis; on a log scale, its ticks are powers of ten, or numbers between where few."""
     axis = {"title": {"text": wrap(title, 40)}}
     if not log:
         return axis
     given = [v for v in values if v is not None and v > 0]
-    few = max(given) / min(given) < 150
-    return axis | _LOG | ({"dtick": "D2", "exponentformat": "SI"} if few else {"dtick": 1})
+    if max(given) / min(given) >= 150:
+        return axis | _LOG | {"dtick": 1}
+    ticks = log_ticks(min(given), max(given))
+    return axis | _LOG | {"tickvals": ticks, "ticktext": [f"{v:g}" for v in ticks]}
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks for a short log scale from `low` to `high`: 1, 2, 5 a decade, or evenly spaced ones
+    where only one or two of these would show."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    round_ones = [float(f"{m}e{e}") for e in range(first, last + 1) for m in (1, 2, 5)]
+    if sum(low <= v <= high for v in round_ones) >= 3:
+        return [v for v in round_ones if low / 2 <= v <= high * 2]
+    step = 10 ** math.floor(math.log10(high - low)) if high > low else low
+    step = next(step * m for m in (0.2, 0.5, 1, 2, 5) if (high - low) / (step * m) <= 6)
+    places = range(math.floor(low / step), math.ceil(high / step) + 1)
+    return [float(f"{n * step:.6g}") for n in places if n > 0]
 
 
 def _axis(title: str, values: Sequence, log: bool) -> dict:

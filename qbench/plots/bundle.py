@@ -59,7 +59,8 @@ def show(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> None
 def html(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> str:
     """The bundle that `show` displays in the book; arguments and errors as there."""
     _check(caption, alt)
-    data = _json({"data": (spec := fig.to_dict())["data"], "layout": spec["layout"]} | _THEME)
+    spec = {key: fig.to_dict()[key] for key in ("data", "layout")}
+    data = _json(spec | {"colours": theme.CSS_VARIABLES})
     name = hashlib.sha256(f"{data}{caption}{alt}{static}".encode()).hexdigest()[:12]
     shown = _static(fig, alt, opened=True) if static else ""
     unseen = "" if static else f"<noscript><p>{escape(alt)}</p></noscript>"
@@ -82,9 +83,6 @@ def plotly_js() -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"plotly has no {path}; install plotly 6 or newer from PyPI.")
     return path
-
-
-_THEME = {"colours": theme.CSS_VARIABLES}
 
 
 def _check(caption: str, alt: str) -> None:

@@ -9,10 +9,12 @@ import hashlib
 import io
 import math
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html import escape
 
 import plotly.graph_objects as go
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -64,7 +66,7 @@ def static(fig: go.Figure) -> Figure:
     unknown = kinds - {"scatter", "bar", "heatmap", "scatterpolar", "surface"}
     if unknown:
         raise ValueError(f"static cannot draw traces of type {', '.join(sorted(unknown))}.")
-    with rc_context(_STYLE):
+    with _look():
         space = "surface" in kinds
         drawn = Figure(layout=None if space else "constrained")
         height = (fig.layout.height or 420) * (0.85 if kinds & {"scatterpolar", "surface"} else 0.8)
@@ -87,10 +89,19 @@ def svg(fig: go.Figure, alt: str = "") -> str:
     salt = hashlib.sha256(f"{fig.to_json()}{alt}".encode()).hexdigest()[:12]
     file = io.StringIO()
     drawn = static(fig)
-    with rc_context(_STYLE | {"svg.hashsalt": salt}):
+    with _look({"svg.hashsalt": salt}):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         FigureCanvasSVG(drawn).print_svg(file, metadata=nothing)
     return _clean(file.getvalue(), alt)
+
+
+@contextmanager
+def _look(more: Mapping[str, str] | None = None) -> Iterator[None]:
+    """matplotlib's own defaults with our style, whatever the notebook has set."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(_STYLE | dict(more or {}))
+        yield
 
 
 def _clean(text: str, alt: str) -> str:

@@ -21,6 +21,7 @@ def curves(
     spread: Spread | None = None,
     reference: Reference | None = None,
     *,
+    dash: str | None = None,
     labels: Mapping[str, str] | None = None,
     title: str = "",
     log_x: bool = False,
@@ -28,6 +29,9 @@ def curves(
     reference_name: str = "published",
 ) -> go.Figure:
     """Lines with markers, one for each value of `colour`, in one or two facets with one y scale.
+
+    dash: a second column (with `colour`, without `reference`): one line for each pair of values,
+        coloured by the one, dashed and marked by the other (at most 4 values).
 
     df: one row a point, already aggregated over seeds; numeric x is sorted, missing y is a gap.
     spread: a column with the half-width of the interval around y, in the unit of y, or the two
@@ -40,6 +44,7 @@ def curves(
     """
     low, high = spread if isinstance(spread, tuple) else (spread, None)
     check_columns = {"x": x, "y": y, "colour": colour, "facet": facet, "spread": low, "high": high}
+    check_columns["dash"] = dash
     frame.check("curves", df, ("y", "spread", "high"), **check_columns)
     for column, log in ((x, log_x), (y, log_y)):
         if log:
@@ -49,13 +54,15 @@ def curves(
     fig = go.Figure()
     for number, (name, rows) in enumerate(parts):
         axes = _axes(number)
-        for line in frame.series("curves", rows, colour, order):
+        both = dash and frame.crossed("curves", rows, colour, dash)
+        for line in both or frame.series("curves", rows, colour, order):
             if len(line.rows):
                 _curve(fig, line, x, y, (low, high), labels, log_y, number == 0, axes)
         if reference is not None:
             _reference(fig, df, reference, x, y, colour, (facet, name), order, axes, reference_name)
     _show_once(fig)
-    return _finish(fig, df, x, y, colour, parts, labels, title, log_x, log_y)
+    legend = ", ".join(frame.label(column, labels) for column in (colour, dash) if column)
+    return _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y)
 
 
 def steps(
@@ -95,6 +102,8 @@ def steps(
             )
         for line in frame.series("steps", rows, colour, order):
             stairs = line.rows.dropna(subset=[x]).sort_values(x, kind="stable")
+            if stairs.empty:  # in this facet
+                continue
             kept = stairs[y].ne(stairs[y].shift())  # a tread needs its start only
             kept.iloc[-1:] = True
             stairs = stairs[kept.to_numpy()]
@@ -109,7 +118,8 @@ def steps(
                 **_axes(number),
             )
     _show_once(fig)
-    return _finish(fig, df, x, y, colour, parts, labels, title, False, False)
+    legend = frame.label(colour, labels) if colour else ""
+    return _finish(fig, df, x, y, legend, parts, labels, title, False, False)
 
 
 def hover_box(df: pd.DataFrame, labels: Mapping[str, str] | None, name: str, **columns: str) -> str:
@@ -264,7 +274,7 @@ def _show_once(fig: go.Figure) -> None:
         seen.add(trace.legendgroup)
 
 
-def _finish(fig, df, x, y, colour, parts, labels, title, log_x, log_y) -> go.Figure:
+def _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y) -> go.Figure:
     """Axes and layout that both figures of lines share."""
     across = _layout.x_axis(frame.label(x, labels), frame.points(df[x].dropna()), log_x)
     upright = _layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y)
@@ -280,7 +290,7 @@ def _finish(fig, df, x, y, colour, parts, labels, title, log_x, log_y) -> go.Fig
     return _layout.finish(
         fig,
         title,
-        legend=frame.label(colour, labels) if colour else "",
+        legend=legend,
         facets=[name for name, _ in parts] if parts[0][0] else (),
         **axes,
     )

@@ -21,6 +21,7 @@ NEUTRAL = "#787878"
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash")
+CROSSED_DASHES = ("solid", "dash", "dot", "dashdot")  # where colour and dash each mean something
 MAX_SERIES = len(PALETTE) * len(DASHES)
 
 INK = "#222832"
