@@ -127,20 +127,33 @@ def claim(
     the printed claim to be a slip: it decides the verdict and stands as its reason. Raises
     `ValueError` for an unknown claim.
     """
-    known = claims(source)
-    row = known[known["claim"] == name]
-    if row.empty:
-        raise ValueError(f"{source} has no claim {name!r}; it has {', '.join(known['claim'])}.")
+    row = _claim(source, name)
     if not holds and not (why or erratum):
         raise ValueError(f"claim {name!r} does not hold or was not tested: give why.")
     said = "needs hardware" if holds is None else "trend" if holds else "differs"
-    return {
-        "where": f"{source}, {row['where'].iloc[0]}",
-        "claim": row["statement"].iloc[0],
+    return row | {
         "ours": ours,
         "verdict": "erratum" if erratum else said,
         "why": erratum or ("" if holds else why),
     }
+
+
+def claim_value(
+    source: str, name: str, ours: float, *, tolerance: float = 0.0, why: str = ""
+) -> dict[str, Any]:
+    """As `claim`, for a claim that states a number: ours, in the claim's unit, gets `verdict`."""
+    printed = claims(source).set_index("claim")["value"]
+    row = _claim(source, name)
+    said = verdict(printed[name], ours, tolerance=tolerance, why=why)
+    return row | {"ours": f"{ours:.6g}", "verdict": said, "why": why}
+
+
+def _claim(source: str, name: str) -> dict[str, str]:
+    known = claims(source)
+    row = known[known["claim"] == name]
+    if row.empty:
+        raise ValueError(f"{source} has no claim {name!r}; it has {', '.join(known['claim'])}.")
+    return {"where": f"{source}, {row['where'].iloc[0]}", "claim": row["statement"].iloc[0]}
 
 
 def _source(source: str) -> str:

@@ -3,6 +3,7 @@
 `fit` is the loop, to be read from top to bottom; `quant_mlp` is the experiment that chapters store.
 """
 
+import hashlib
 import io
 import math
 import sys
@@ -168,22 +169,24 @@ def error_rate(model: nn.Module, split: "data.Split", batch_size: int = 2500) ->
 
 
 def _save(checkpoint: Path | None, log: list[dict], **parts: Any) -> None:
+    """Write the state of everything that training changes, behind its own SHA-256 digest."""
     if checkpoint is None:
         return
     state = {name: part.state_dict() for name, part in parts.items()}
-    content = io.BytesIO()
-    torch.save({**state, "log": log, "rng": torch.get_rng_state()}, content)
+    buffer = io.BytesIO()
+    torch.save({**state, "log": log, "rng": torch.get_rng_state()}, buffer)
+    content = buffer.getvalue()
     with store.writing(checkpoint.parent):
-        store.write_atomically(checkpoint, content.getvalue())
+        store.write_atomically(checkpoint, hashlib.sha256(content).digest() + content)
 
 
 def _load(checkpoint: Path | None) -> dict[str, Any] | None:
-    """The state that `_save` left; None where there is none, or none that can be read."""
+    """The state that `_save` left; None where there is none, or where it has been damaged."""
     if checkpoint is None or not checkpoint.exists():
         return None
-    try:
-        return torch.load(checkpoint, weights_only=True)
-    except Exception as error:  # torch has no one exception for this
-        said = f"{paths.shown(checkpoint)} is damaged ({type(error).__name__})"
-        print(f"{said}: training begins again", file=sys.stderr)
+    written = checkpoint.read_bytes()
+    digest, content = written[:32], written[32:]
+    if hashlib.sha256(content).digest() != digest:
+        print(f"{paths.shown(checkpoint)} is damaged: training begins again", file=sys.stderr)
         return None
+    return torch.load(io.BytesIO(content), weights_only=True)

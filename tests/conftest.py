@@ -7,6 +7,8 @@ import tempfile
 
 import pytest
 
+from qbench import paths
+
 # Set before anything imports qbench, and inherited by the kernels that nbval and papermill start.
 # Each worker of pytest-xdist has its own folder, so that none depends on what another computed.
 _results = tempfile.mkdtemp(prefix="qbench-results-")
@@ -16,7 +18,8 @@ os.environ["QBENCH_RESULTS"] = _results
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """An empty store of local results."""
+    """An empty store: no local results and no published ones."""
     folder = tmp_path / "results"
     monkeypatch.setenv("QBENCH_RESULTS", str(folder))
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
     return folder

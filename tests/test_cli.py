@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 
-from qbench import cli, execute, paths, store
+from qbench import cli, execute, store
 from qbench.execute import Job
 
 TINY = ["-p", "weight_bits", "2", "-p", "act_bits", "2", "-p", "epochs", "1", "-p", "hidden", "8"]
@@ -80,10 +80,9 @@ def test_a_chapter_runs_is_stored_and_is_recomputed_to_the_same_numbers(tmp_path
     assert again.record["sha256"] == entry.record["sha256"]
 
 
-def test_results_are_listed_shown_and_published(results, tmp_path, monkeypatch):
+def test_results_are_listed_shown_and_published(results, tmp_path):
     import pandas as pd
 
-    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
     spec = {"method": "training.quant_mlp", "version": 1, "parameters": {"dataset": "mnist5k"}}
     store.get_or_run(spec, lambda: pd.DataFrame({"epoch": [1], "test_error": [12.5]}))
     key = store.key(spec)

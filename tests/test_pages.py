@@ -32,7 +32,7 @@ def build():
 def site():
     done = build()
     assert done.returncode == 0, done.stderr[-3000:]
-    index = Path(done.stdout.strip().splitlines()[-1])
+    index = Path(done.stdout.strip().splitlines()[-1]).absolute()
     assert index.exists()
     return index.parent
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as trials
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -223,7 +227,7 @@ FALLS = {"epochs": 5, "milestones": (0.4, 0.8)}  # the rate falls after epochs 2
 
 def equal_states(a: Path, b: Path) -> None:
     """Two checkpoints hold the same weights, moments, schedule, random state and log."""
-    ours, theirs = (torch.load(file, weights_only=True) for file in (a, b))
+    ours, theirs = (training._load(file) for file in (a, b))
     for name, tensor in ours.pop("model").items():
         assert torch.equal(tensor, theirs["model"][name]), name
     torch.testing.assert_close(ours["optimiser"], theirs["optimiser"], rtol=0, atol=0)
@@ -307,6 +311,19 @@ def test_a_damaged_checkpoint_is_said_and_training_begins_again(home, capsys):
         same(train(checkpoint=state), whole)
         assert f"{paths.shown(state)} is damaged" in capsys.readouterr().err
         state.unlink()
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@trials(max_examples=30, deadline=None)
+def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(place, bit):
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state.pt"
+        train(epochs=1, checkpoint=state)
+        assert training._load(state)
+        content = bytearray(state.read_bytes())
+        content[int(place * len(content))] ^= 1 << bit
+        state.write_bytes(content)
+        assert training._load(state) is None
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_sentence(home, monkeypatch):
