@@ -1,0 +1,37 @@
+"""What is in data/results/: complete for the book, readable, small, with provenance."""
+
+from itertools import product
+
+from qbench import chapters, paths, store, training
+
+
+def published():
+    return {entry.key: entry for entry in store.entries() if entry.published}
+
+
+def test_the_book_finds_every_run_of_the_sweep_stored():
+    """Else building the book would train for hours."""
+    values = chapters.parameters(chapters.find("02"), "published", {})
+    lists = [values.pop(name) for name in ("dataset", "weight_bits", "act_bits", "seeds")]
+    there = published()
+    for dataset, weight_bits, act_bits, seed in product(*lists):
+        member = {"weight_bits": weight_bits, "act_bits": act_bits, "seed": seed}
+        spec = store.spec(training.quant_mlp, dataset=dataset, **member, **values)
+        assert store.key(spec) in there, spec
+
+
+def test_every_published_result_is_whole_and_says_where_it_comes_from():
+    found = published()
+    assert found
+    for entry in found.values():
+        table = entry.table()  # its digest is compared
+        assert list(table.columns) == entry.record["columns"] and len(table) > 0
+        assert entry.record["seconds"] > 0 and entry.record["date"]
+        assert {"python", "torch", "numpy"} <= entry.record["versions"].keys()
+        if entry.spec["method"] == "training.quant_mlp":
+            assert table["epoch"].tolist() == list(range(1, entry.spec["parameters"]["epochs"] + 1))
+            assert table["test_error"].between(0, 100).all()
+
+
+def test_published_results_stay_small():
+    assert sum(file.stat().st_size for file in paths.PUBLISHED.rglob("*")) < 20e6
