@@ -21,7 +21,7 @@ from PIL import Image
 from qbench.data import DataError
 from qbench.data.decoders import decode, parse_idx, read_members
 from qbench.data.errors import Damaged
-from qbench.data.resize import resize
+from qbench.data.loading import resize
 from qbench.data.schema import read_specs
 from qbench.data.specs import DATASETS_FILE
 from qbench.data.unpickle import load_batch
@@ -399,19 +399,6 @@ def test_what_is_wrong_in_datasets_file_is_named(path, value, message):
 
 
 # Resizing
-
-
-@pytest.mark.parametrize("size", [8, 14, 16, 27, 28, 29, 32, 33, 48, 63, 64])
-@pytest.mark.parametrize("old", [28, 32])
-def test_resize_equals_pillow(old, size):
-    images = RNG.integers(0, 256, (6, 1, old, old), dtype=np.uint8)
-    images[0] = 255
-    images[1, 0, ::2] = 255
-    expected = [
-        np.asarray(Image.fromarray(image[0]).resize((size, size), Image.Resampling.BILINEAR))
-        for image in images
-    ]
-    assert np.array_equal(resize(images, size)[:, 0], expected)
 
 
 def test_resize_is_close_to_torch():

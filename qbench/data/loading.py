@@ -10,7 +10,6 @@ import numpy as np
 
 from . import cache
 from .errors import DataError
-from .resize import resize
 from .specs import Spec, find
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def load(
 
     name: mnist5k, mnist, fashion-mnist, cifar10 or cifar100 (see `catalogue`).
     size: height and width in pixels, 8 to 64; None keeps the original 28 or 32. Resizing is
-        bilinear with half-pixel centres and gives 8-bit levels, equal to Pillow's `resize` with
+        bilinear with half-pixel centres and gives 8-bit levels, by Pillow's `resize` with
         `BILINEAR` (so 32 makes the 32x32 digits of Ducasse et al. 2021).
     flatten: images (N, C*H*W), channels first, instead of (N, C, H, W).
     normalise: "unit" gives pixels in [0, 1]; "signed" in [-1, 1]; "standard" subtracts the mean of
@@ -157,6 +156,18 @@ def _channels(images: np.ndarray, size: int | None) -> np.ndarray:
     """uint8 (N, C, H, W), resized."""
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     return images if size is None else resize(images, int(size))
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """uint8 images (N, C, H, W) as Pillow resizes them, bilinear: (N, C, size, size)."""
+    from PIL import Image
+
+    resized = np.empty((*images.shape[:2], size, size), np.uint8)
+    for number, image in enumerate(images):
+        for channel, plane in enumerate(image):
+            smooth = Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)
+            resized[number, channel] = smooth
+    return resized
 
 
 def _levels(images: np.ndarray, normalise: str) -> np.ndarray:
