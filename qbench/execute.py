@@ -68,7 +68,7 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
             engine_name="qbench",
             kernel_name="python3",
             progress_bar=False,
-            stdout_file=report,
+            stdout_file=_Report(job.label, alone, messages=False),
             stderr_file=report,
             cwd=str(job.output.parent),
             report=report,
@@ -114,32 +114,38 @@ class _Report:
 
     EVERY = 5.0  # seconds between lines of one cell's progress where lines cannot be overwritten
 
-    def __init__(self, label: str, alone: bool) -> None:
+    def __init__(self, label: str, alone: bool, messages: bool = True) -> None:
         self.label = label
+        self.messages = messages  # whether each line matters, or only that there are some
         self.overwrite = alone and sys.stderr.isatty()
         self.last = time.monotonic()
 
     def write(self, text: str) -> None:
-        lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-        if lines:
-            self.say(lines[-1])
+        """Show whole lines; of a progress bar, which overwrites itself, a state now and then."""
+        *whole, rest = text.split("\n")
+        for line in whole:
+            bar, _, last = line.rpartition("\r")
+            self.say(last.strip(), keep=not bar and self.messages)
+        self.say(rest.rpartition("\r")[2].strip())
 
     def flush(self) -> None:
         sys.stderr.flush()
 
-    def say(self, line: str, now: bool = False) -> None:
+    def say(self, line: str, now: bool = False, keep: bool = False) -> None:
+        """Show `line`: at once if `now`, and so that the next one does not replace it if `keep`."""
+        if not line:
+            return
         if self.overwrite:
             width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-            sys.stderr.write(f"\r\x1b[K{f'[{self.label}] {line}'[:width]}")
-        elif now or time.monotonic() - self.last >= self.EVERY:
+            said = f"[{self.label}] {line}"
+            sys.stderr.write(f"\r\x1b[K{said}\n" if keep else f"\r\x1b[K{said[:width]}")
+        elif now or keep or time.monotonic() - self.last >= self.EVERY:
             sys.stderr.write(f"[{self.label}] {line}\n")
             self.last = time.monotonic()
         sys.stderr.flush()
 
     def close(self, line: str) -> None:
-        self.say(line, now=True)
-        if self.overwrite:
-            sys.stderr.write("\n")
+        self.say(line, keep=True)
 
 
 def _first_line(source: str) -> str:

@@ -138,7 +138,8 @@ def notebook(tmp_path):
 
 
 def test_failures_name_chapter_cell_error_and_notebook_and_stop_nothing_else(notebook, capfd):
-    good = notebook("good", "n = 1", "print('five is', n + 3)")
+    warn = "import sys\nprint('take note', file=sys.stderr)\nprint('five is', n + 3)"
+    good = notebook("good", "n = 1", warn)
     bad = notebook("bad", "n = 1", "import os\n1 / (n - 2)", "print('never')")
     outcomes = execute.run_all([bad, good], workers=2)
     assert outcomes[1].failure == ""
@@ -148,7 +149,8 @@ def test_failures_name_chapter_cell_error_and_notebook_and_stop_nothing_else(not
     assert "bad.ipynb" in said and bad.output.exists()
     assert "never" not in json.dumps(nbformat.read(bad.output, as_version=4).cells[-1].outputs)
     progress = capfd.readouterr().err
-    assert "[good] cell 2/3" in progress and "[bad] failed" in progress
+    assert "[good] cell 2/3" in progress and "[good] take note" in progress
+    assert "[bad] failed" in progress
 
 
 def test_a_kernel_that_dies_is_a_sentence_too(notebook):
