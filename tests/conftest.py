@@ -6,8 +6,13 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import settings
 
 from qbench import paths
+
+# No deadline: a busy machine is slow, and that is not what the properties are about.
+settings.register_profile("qbench", deadline=None)
+settings.load_profile("qbench")
 
 # Set before anything imports qbench, and inherited by the kernels that nbval and papermill start.
 # Each worker of pytest-xdist has its own folder, so that none depends on what another computed.

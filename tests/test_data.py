@@ -9,27 +9,21 @@ import gzip
 import os
 import socket
 
+import data_home
 import numpy as np
 import pytest
 import test_data_decoders as formats
-from hypothesis import given
+from data_home import ARRAYS, IDX_FILES, PACKED, fail_with, sha256
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_data_cache import ARRAYS, IDX_FILES, PACKED, Home, fail_with, sha256
 
 import qbench.data as data
 from qbench.data import DataError, specs
 from qbench.data.cache import arrays
 from qbench.data.loading import _moments
 
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    return Home(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def filled(home):
-    return home.filled()
+home = pytest.fixture(data_home.home)
+filled = pytest.fixture(data_home.filled)
 
 
 # Loading
@@ -179,6 +173,7 @@ def test_unreadable_datasets_file(home, content):
 # The order of an epoch
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_epoch_order_is_a_permutation(n, seed, epoch):
     order = data.epoch_order(n, seed, epoch)

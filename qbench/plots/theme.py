@@ -14,7 +14,7 @@ PAPER = "#ffffff"
 PAPER_DARK = "#121212"
 
 #: Okabe and Ito's hues, moved until every colour keeps 3:1 on both papers and every pair stays
-#: apart for normal, protan, deutan and tritan vision (tests/test_plots.py computes both).
+#: apart for normal, protan, deutan and tritan vision (tests/test_plots_figures.py computes both).
 PALETTE = ("#0c62c9", "#d27c08", "#249652", "#b13691", "#8d5a15", "#2297e4", "#cc74a3")
 #: Published values, planes and fronts: no series has this colour.
 NEUTRAL = "#787878"

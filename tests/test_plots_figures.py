@@ -1,0 +1,253 @@
+"""The plots: colours that read in both themes, and what the figures hold."""
+
+import itertools
+import re
+
+import numpy as np
+import pandas as pd
+import plots_samples
+import pytest
+from plots_samples import CSS
+
+from qbench import plots
+from qbench.plots import theme
+
+sweep = pytest.fixture(plots_samples.sweep, scope="module")
+figures = pytest.fixture(plots_samples.figures, scope="module")
+
+
+# Colours ----------------------------------------------------------------------------------------
+
+
+def variables(mode: str) -> dict[str, str]:
+    """The CSS variables of qbench.css that are colours, for `light` or `dark`."""
+    found: dict[str, str] = {}
+    for name in ("light", mode):
+        block = CSS[CSS.index(f'html[data-theme="{name}"] {{') :]
+        block = block[: block.index("}")]
+        for key, value in re.findall(r"(--[\w-]+):([^;]+);", block):
+            if colour := re.search(r"#[0-9a-f]{6}", value):
+                found[key] = colour[0]
+    return found
+
+
+@pytest.mark.parametrize("paper", [theme.PAPER, theme.PAPER_DARK, "#14181e"])
+def test_marks_keep_three_to_one(paper: str) -> None:
+    for colour in (*theme.PALETTE, theme.NEUTRAL):
+        assert theme.contrast(colour, paper) >= 3, colour
+
+
+def test_contrast_is_wcags() -> None:
+    assert theme.contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert theme.contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
+
+
+@pytest.mark.parametrize(("mode", "paper"), [("light", theme.PAPER), ("dark", theme.PAPER_DARK)])
+def test_text_keeps_four_and_a_half_to_one(mode: str, paper: str) -> None:
+    colours = variables(mode)
+    on_paper = ["--qb-ink", *(f"--pst-color-{c}" for c in ("primary", "secondary", "accent"))]
+    for name in on_paper:
+        assert theme.contrast(colours[name], paper) >= 4.5, name
+    assert theme.contrast(colours["--qb-ink"], colours["--qb-surface"]) >= 4.5
+    assert theme.contrast(colours["--qb-axis"], paper) >= 3
+    for verdict in ("exact", "matches", "trend", "differs", "erratum", "needs"):
+        pair = colours[f"--qb-{verdict}"], colours[f"--qb-{verdict}-bg"]
+        assert theme.contrast(*pair) >= 4.5, verdict
+
+
+def test_the_light_page_has_the_templates_colours() -> None:
+    colours = variables("light")
+    for colour, name in theme.CSS_VARIABLES.items():
+        if colour != theme.PAPER:  # the page's own paper shows through
+            assert colours[name] == colour
+
+
+def test_palette_is_told_apart_with_any_colour_vision() -> None:
+    """Pairs differ by at least 15 in CIE Lab, with the severe deficiencies of Machado et al."""
+    linear = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in theme.PALETTE])
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    visions = {
+        "normal": np.eye(3),
+        "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    }
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    for name, vision in visions.items():
+        xyz = np.clip(linear @ np.array(vision).T, 0, 1) @ to_xyz.T / [0.9505, 1, 1.089]
+        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        lab = np.stack(
+            [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
+        )
+        for one, other in itertools.combinations(range(len(lab)), 2):
+            assert np.linalg.norm(lab[one] - lab[other]) > 15, (name, one, other)
+
+
+def test_every_series_has_its_own_look() -> None:
+    looks = [theme.style(i) for i in range(theme.MAX_SERIES)]
+    assert len(set(looks)) == len(looks)
+
+
+def test_numbers_in_cells_are_readable(figures: dict) -> None:
+    cells, text = figures["heat_map"].data
+    values = [v for row in cells.z for v in row if v is not None]
+    for value, ink in zip(values, text.textfont.color, strict=True):
+        share = (value - cells.zmin) / (cells.zmax - cells.zmin)
+        assert theme.contrast(ink, theme.colour_at(cells.colorscale, share)) >= 4.5
+
+
+# Figures ----------------------------------------------------------------------------------------
+
+
+def test_curves(figures: dict) -> None:
+    fig = figures["curves"]
+    lines = [t for t in fig.data if t.mode == "lines+markers"]
+    assert [t.name for t in lines] == ["TFC", "SFC"]
+    assert lines[0].y[0] is None and lines[1].y[0] == pytest.approx(93.5)
+    assert [t.name for t in fig.data if t.fill == "toself"] == ["TFC", "SFC"]
+    assert fig.layout.xaxis.title.text == "Weight width (bits)"
+    assert "Test accuracy: %{y:,.4~r} %" in lines[0].hovertemplate
+    assert "Weight width: %{x:,d} bits" in lines[0].hovertemplate
+    published = [t for t in fig.data if t.name == "published"]
+    assert [t.marker.color for t in published] == [*theme.PALETTE[:2], theme.NEUTRAL]
+    assert [bool(t.showlegend) for t in published] == [False, False, True]
+
+
+def test_band_with_two_ends_and_log_scales(sweep: pd.DataFrame) -> None:
+    df = sweep[(sweep.net == "SFC") & (sweep.acts == 1)].assign(low=-1.0, high=99.0)
+    fig = plots.curves(df, "lut", "acc", spread=("low", "high"), log_x=True, log_y=True)
+    band = next(t for t in fig.data if t.fill == "toself")
+    assert min(band.y) == pytest.approx(9.9) and max(band.y) == 99
+    assert fig.layout.yaxis.type == "log" and list(fig.layout.xaxis.tickvals) == [
+        *(900, 1800, 2700, 3600)
+    ]
+
+
+def test_curves_over_names_have_error_bars() -> None:
+    df = pd.DataFrame({"set": ["MNIST", "CIFAR-10"], "acc": [98.0, np.nan], "sd": [0.1, 0.2]})
+    fig = plots.curves(df, "set", "acc", spread="sd")
+    assert fig.layout.xaxis.type == "category"
+    assert fig.data[0].error_y.array[0] == pytest.approx(0.1)
+    assert "<svg" in plots.svg(fig)
+
+
+def test_facets_share_y_and_the_legend(figures: dict) -> None:
+    fig = figures["facets"]
+    assert {t.xaxis for t in fig.data} == {"x", "x2"}
+    assert fig.layout.yaxis2.matches == "y" and fig.layout.xaxis2.domain[0] > 0.5
+    shown = [t.name for t in fig.data if t.showlegend]
+    assert shown == ["1", "2", "3", "4", "float32"]
+    assert [note.text for note in fig.layout.annotations] == ["<b>TFC</b>", "<b>SFC</b>"]
+    assert fig.layout.meta["narrow"]["height"] > fig.layout.height
+
+
+def test_steps_keep_one_point_a_tread(figures: dict) -> None:
+    stairs = [t for t in figures["steps"].data if t.line.shape == "hv"]
+    assert len(stairs) == 4
+    assert list(stairs[0].y) == [-1, 0, 1, 1]
+    assert stairs[0].x[-1] == 1
+
+
+def test_heat_map(figures: dict) -> None:
+    cells, text = figures["heat_map"].data
+    assert cells.x == ("1", "2", "3", "4") and cells.y == ("1", "2", "3", "4")
+    assert cells.z[1][0] is None  # the missing accuracy: W1, A2
+    assert len(text.text) == 15 and text.text[0] == "88.0"
+
+
+def test_surface_and_plane(figures: dict) -> None:
+    surface, plane = figures["surface"].data
+    assert len(surface.z) == 4 and surface.z[1][0] is None
+    assert [list(row) for row in plane.z] == [[96.0, 96.0]] * 2 and plane.name == "reference"
+    assert figures["surface"].layout.scene.zaxis.title.text == "Test accuracy (%)"
+
+
+def test_radar_is_closed(figures: dict) -> None:
+    for trace in figures["radar"].data:
+        assert trace.theta[0] == trace.theta[-1] and trace.r[0] == trace.r[-1]
+        assert len(trace.r) == 4
+    assert figures["radar"].data[0].theta[0] == "Energy<br>efficiency"
+
+
+def test_pareto_front() -> None:
+    df = pd.DataFrame({"lut": [1, 2, 3, 4, 2, np.nan], "acc": [90, 95, 94, 96, 95, 99]})
+    assert plots.non_dominated(df, "lut", "acc") == [True, True, False, True, True, False]
+    lower = plots.non_dominated(df, "lut", "acc", ("lower", "lower"))
+    assert lower == [True, False, False, False, False, False]
+    assert plots.pareto(df, "lut", "acc").data[0].x == (1, 2, 2, 4)
+    given = df.assign(best=df.lut == 1)
+    assert plots.pareto(given, "lut", "acc", front="best").data[0].x == (1,)
+    assert len(plots.pareto(df, "lut", "acc", front=False).data) == 1
+
+
+def test_bars(figures: dict) -> None:
+    first, second, level = figures["bars"].data
+    assert (first.name, second.name, level.name) == ("TFC", "SFC", "published")
+    assert first.x == ("1", "2", "3", "4") and first.y[0] is None
+    assert first.error_y.array[1] == pytest.approx(0.25)
+
+
+def test_log_bars_start_below_the_smallest() -> None:
+    df = pd.DataFrame({"rt": ["a", "b"], "ms": [0.23, 9.0]})
+    assert plots.bars(df, "rt", "ms", log_y=True).layout.yaxis.range[0] == -1
+
+
+def test_categories_keep_their_order() -> None:
+    order = pd.CategoricalDtype(["small", "large", "unused"], ordered=True)
+    df = pd.DataFrame({"x": [1, 1], "y": [1.0, 2.0], "size": ["large", "small"]})
+    fig = plots.curves(df.astype({"size": order}), "x", "y", "size")
+    assert [t.name for t in fig.data] == ["small", "large"]
+
+
+def test_a_row_without_a_series_is_named() -> None:
+    df = pd.DataFrame({"x": [1, 2], "y": [1.0, 2.0], "net": ["TFC", None]})
+    assert [t.name for t in plots.curves(df, "x", "y", "net").data] == ["TFC", "n/a"]
+    assert plots.bars(df.assign(x=[None, "a"]), "x", "y", "net").data[-1].x == ("a",)
+
+
+def test_yes_and_no_are_categories() -> None:
+    df = pd.DataFrame({"x": [1, 2], "y": [1.0, 2.0], "signed": [True, False]})
+    assert [t.name for t in plots.curves(df, "x", "y", "signed").data] == ["yes", "no"]
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 1e-6])
+def test_one_cell_and_a_flat_surface(value: float) -> None:
+    df = pd.DataFrame([{"x": x, "y": y, "v": value} for x in (1, 2) for y in (1, 2)])
+    assert "<svg" in plots.svg(plots.surface(df, "x", "y", "v"))
+    fig = plots.heat_map(df[:1], "x", "y", "v")
+    assert fig.data[0].zmin < value < fig.data[0].zmax and "<svg" in plots.svg(fig)
+
+
+# Errors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda d: plots.curves(d, "bits", "top1"), r"no column 'top1' for y; .* 'acc'"),
+        (lambda d: plots.curves(d, "bits", "acc", "nets"), "no column 'nets' for colour"),
+        (lambda d: plots.curves(d[:0], "bits", "acc"), "the frame is empty"),
+        (lambda d: plots.curves(d, "bits", "net"), "needs numbers for y, and column 'net' holds"),
+        (lambda d: plots.curves(d, "bits", "acc", "lut", "acts"), "at most 2 facets"),
+        (lambda d: plots.curves(d.assign(n=range(32)), "bits", "acc", "n"), "at most 13 series"),
+        (lambda d: plots.curves(d.assign(z=-d.bits), "z", "acc", log_x=True), "positive numbers"),
+        (lambda d: plots.curves(d.assign(acc=np.nan), "bits", "acc"), "finds no finite number"),
+        (lambda d: plots.curves([1, 2], "bits", "acc"), "draws a pandas DataFrame, not a list"),
+        (lambda d: plots.heat_map(d, "bits", "acts", "acc"), "one row for each pair"),
+        (lambda d: plots.surface(d, "net", "acts", "acc"), "needs numbers for x"),
+        (lambda d: plots.radar(d, "net", "acc"), "at least 3 criteria"),
+        (lambda d: plots.pareto(d, "lut", "acc", better=("low", "high")), "not 'low'"),
+        (lambda d: plots.pareto(d, "lut", "acc", front="net"), "true or false in column 'net'"),
+        (lambda d: plots.bars(d, "net", "acc"), "one row for each bar"),
+        (lambda d: plots.steps(d, "bits", "none"), "no column 'none'"),
+        (lambda d: plots.table(d, caption="c", formats={"f1": ".2f"}), "no column 'f1' to format"),
+        (lambda d: plots.table(d.assign(verdict="good"), caption="c"), "'good' is no verdict"),
+        (lambda d: plots.show(plots.curves(d, "bits", "acc"), caption="c", alt=" "), "an? alt"),
+    ],
+)
+def test_errors_are_one_sentence(sweep: pd.DataFrame, call, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        call(sweep)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,228 @@
+"""The plots on a page: bundles of both forms, tables, and how a browser shows them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import plots_samples
+import pytest
+from plots_samples import CSS, STATIC
+
+from qbench import plots
+from qbench.plots import theme
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+PATIENCE = 120_000  # ms: a limit for what never comes, on a machine however busy
+sweep = pytest.fixture(plots_samples.sweep, scope="module")
+figures = pytest.fixture(plots_samples.figures, scope="module")
+
+
+# Bundles ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["curves", "heat_map", "surface", "radar", "bars"])
+def test_bundle_is_the_same_twice(figures: dict, kind: str) -> None:
+    first, second = (plots.html(figures[kind], caption="c", alt="a") for _ in range(2))
+    assert first == second
+    assert plots.html(figures[kind], caption="c", alt="b") != first
+
+
+def test_bundle_does_not_hang_on_the_notebooks_settings(figures: dict) -> None:
+    before = plots.html(figures["bars"], caption="c", alt="a")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.fonttype": "path"}):
+        assert plots.html(figures["bars"], caption="c", alt="a") == before
+
+
+def test_bundle_holds_the_figure(figures: dict) -> None:
+    page = plots.html(figures["heat_map"], caption="c", alt='a "b" <c>')
+    block = re.search(r'<script type="application/json" class="qbench-figure">(.*?)</script>', page)
+    spec = json.loads(block[1])
+    assert [t["type"] for t in spec["data"]] == ["heatmap", "scatter"]
+    assert spec["data"][0]["z"][1][0] is None
+    assert spec["colours"] == theme.CSS_VARIABLES
+    assert "<" not in block[1] and "NaN" not in page
+    assert 'aria-label="a &quot;b&quot; &lt;c&gt;" hidden' in page
+    assert '<details class="qb-static" open><summary>Static form</summary>' in page
+    assert len(page) < 60_000
+    without = plots.html(figures["heat_map"], caption="c", alt="a", static=False)
+    assert "<svg" not in without and "<noscript><p>a</p></noscript>" in without
+
+
+@pytest.mark.parametrize(
+    ("caption", "written"),
+    [
+        ("<b>a</b> & <code>x</code>", "<b>a</b> &amp; <code>x</code>"),
+        ("<b>a <i>b</i></b>", "<b>a <i>b</i></b>"),
+        ("10<sup>6</sup> < 10<sup>7</sup>", "10<sup>6</sup> &lt; 10<sup>7</sup>"),
+        ("<b>left open", "&lt;b&gt;left open"),
+        ("<b><i>crossed</b></i>", "&lt;b&gt;&lt;i&gt;crossed&lt;/b&gt;&lt;/i&gt;"),
+        ("<b onclick=x>a</b>", "&lt;b onclick=x&gt;a&lt;/b&gt;"),
+        ("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;"),
+    ],
+)
+def test_captions_are_escaped_but_for_a_few_tags(figures: dict, caption: str, written: str) -> None:
+    page = plots.html(figures["radar"], caption=caption, alt="a", static=False)
+    assert f"<figcaption>{written}</figcaption>" in page
+
+
+def test_show_in_the_book_and_elsewhere(figures: dict, monkeypatch, capsys) -> None:
+    shown: list[dict] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    fig = figures["radar"]
+    monkeypatch.setenv("QBENCH_BOOK", "1")
+    plots.show(fig, caption="c", alt="a")
+    assert shown == [
+        {"text/html": plots.html(fig, caption="c", alt="a"), "text/plain": "Figure: a"}
+    ]
+    monkeypatch.delenv("QBENCH_BOOK")
+    plots.show(fig, caption="c", alt="a")  # no kernel: nothing to display on
+    assert len(shown) == 1 and capsys.readouterr().out == "Figure: a\n"
+    own: list[str] = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: object())
+    monkeypatch.setattr(type(fig), "show", lambda self, config: own.append("plotly's renderer"))
+    plots.show(fig, caption="c", alt="a")
+    assert own == ["plotly's renderer"]
+    assert '<details class="qb-static"><summary>' in shown[1]["text/html"]
+
+
+def test_plotly_js_is_there() -> None:
+    assert plots.plotly_js().stat().st_size > 1_000_000
+
+
+# Tables -----------------------------------------------------------------------------------------
+
+
+def test_table() -> None:
+    df = pd.DataFrame(
+        {
+            "net": ["TFC <1>", "SFC", "LFC"],
+            "published": [95.77, np.nan, 98.63],
+            "difference": [-0.2, 0.0, 12.0],
+            "luts": [1200, 3400, 56000],
+            "verdict": ["exact", "differs: fewer epochs", "needs hardware"],
+        }
+    )
+    table = plots.table(df, caption="Ours <em>beside</em> theirs", formats={"difference": "+.1f"})
+    root = ElementTree.fromstring(table.html)
+    assert root.get("tabindex") == "0" and root.get("role") == "region"
+    assert [th.get("scope") for th in root.iter("th")] == ["col"] * 5 + ["row"] * 3
+    numeric = [e.text for e in root.iter("td") if e.get("class") == "qb-number"]
+    assert numeric == ["95.77", "−0.2", "1,200", "–", "+0.0", "3,400", "98.63", "+12.0", "56,000"]
+    verdicts = [(e.get("class"), e.text) for e in root.iter("span")]
+    assert verdicts == [
+        ("qb-verdict qb-exact", "exact"),
+        ("qb-verdict qb-differs", "differs"),
+        ("qb-verdict qb-needs-hardware", "needs hardware"),
+    ]
+    for kind, _ in verdicts:
+        assert f".{kind.split()[1]} " in CSS
+    assert "TFC <1>" in repr(table) and "TFC &lt;1&gt;" in table._repr_html_()
+    assert plots.table(df, caption="c").html == plots.table(df, caption="c").html
+
+
+# In a browser -----------------------------------------------------------------------------------
+
+_PAGE = """<!doctype html><html lang="en" data-theme="{mode}"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>plots</title>
+<link rel="stylesheet" href="{static}/qbench.css">{scripts}
+<style>body {{ margin: 16px; color: #222832; background: #fff; font: 16px sans-serif; }}
+[data-theme=dark] body {{ color: #ced6dd; background: #121212; }}
+main {{ max-width: 690px; margin: auto; }}</style></head><body><main>{body}</main></body></html>"""
+
+# Texts of drawn figures that stick out of their figure or lie under its legend.
+_BAD_TEXTS = """() => [...document.querySelectorAll('.qb-live')].flatMap((live) => {
+  const room = live.getBoundingClientRect();
+  const legend = live.querySelector('g.legend')?.getBoundingClientRect();
+  return [...live.querySelectorAll('svg text')].filter((text) => {
+    const box = text.getBoundingClientRect();
+    if (!box.width) return false;
+    const out = box.left < room.left - 1 || box.right > room.right + 1 ||
+      box.top < room.top - 1 || box.bottom > room.bottom + 1;
+    const under = legend && !text.closest('g.legend') && box.bottom > legend.top + 2 &&
+      box.right > legend.left && box.left < legend.right;
+    return out || under;
+  }).map((text) => text.textContent);
+})"""
+
+# Every figure is drawn, as wide as its place and in the page's ink, and since the frame before
+# nothing has moved.
+_SETTLED = """() => {
+  const ink = getComputedStyle(document.documentElement).getPropertyValue('--qb-ink').trim();
+  const drawn = [...document.querySelectorAll('.qb-figure')].every((figure) => {
+    const live = figure.querySelector('.qb-live');
+    return figure.classList.contains('qb-drawn') &&
+      live.layout.width === Math.floor(live.clientWidth) &&
+      live.layout.template.layout.font.color === ink;
+  });
+  const parts = [...document.querySelectorAll('.qb-live, .qb-live svg text')];
+  const before = window.placesBefore;
+  window.placesBefore = JSON.stringify(parts.map((part) => part.getBoundingClientRect()));
+  return drawn && window.placesBefore === before;
+}"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
+    """Drawn in both themes and widths, nothing cut off, no error, no request but for files."""
+    browsers = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    (tmp_path / "stub.js").write_text("window.Plotly = {react: async () => {}, Icons: {}};")
+    ours = f'<script src="{STATIC.as_uri()}/qbench.js"></script>'
+    plotly = f'<script src="{plots.plotly_js().as_uri()}"></script>'
+    stub = '<script src="stub.js" defer></script>'
+    wide = plots.table(pd.DataFrame({"a": ["x" * 30], "b": ["y" * 30]}), caption="wide").html
+    every = "".join(plots.html(fig, caption=kind, alt=kind) for kind, fig in figures.items()) + wide
+    one = plots.html(figures["radar"], caption="c", alt="a")
+    pages = {"all": (ours + plotly, every), "late": (stub + ours, one), "alone": (ours, one)}
+    for name, (scripts, body) in pages.items():
+        page = _PAGE.format(mode="dark", static=STATIC.as_uri(), scripts=scripts, body=body)
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+    complaints: list[str] = []
+    with browsers.sync_playwright() as play:
+        flags = ["--enable-unsafe-swiftshader", "--no-sandbox"]
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=PATIENCE)
+
+        def visit(name: str, width: int, **options):
+            viewport = {"width": width, "height": 5000}  # every figure is on the screen at once
+            page = browser.new_context(viewport=viewport, **options).new_page()
+            page.set_default_timeout(PATIENCE)
+            page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on(
+                "request",
+                lambda r: r.url.startswith(("file:", "data:", "blob:")) or complaints.append(r.url),
+            )
+            page.goto((tmp_path / f"{name}.html").as_uri())
+            return page
+
+        def settled(page) -> None:
+            page.wait_for_function(_SETTLED)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.evaluate(_BAD_TEXTS) == []
+            assert page.evaluate("document.querySelectorAll('.qb-static[open]').length") == 0
+
+        def ink(page) -> str:
+            fill = "getComputedStyle(document.querySelector('.xtick text')).fill"
+            return "#" + "".join(f"{int(c):02x}" for c in re.findall(r"\d+", page.evaluate(fill)))
+
+        page = visit("all", 400)
+        settled(page)
+        assert theme.contrast(ink(page), theme.PAPER_DARK) >= 4.5
+        page.evaluate("document.documentElement.dataset.theme = 'light'")
+        page.set_viewport_size({"width": 1280, "height": 5000})  # both are followed
+        page.wait_for_function("document.querySelector('.main-svg').clientWidth === 690")
+        settled(page)
+        assert theme.contrast(ink(page), theme.PAPER) >= 4.5
+        page.emulate_media(media="print")
+        assert not page.locator(".qb-live").first.is_visible()
+        assert page.locator(".qb-static svg").first.is_visible()
+        visit("late", 400).wait_for_selector(".qb-drawn")
+        for page in (visit("alone", 400), visit("late", 400, java_script_enabled=False)):
+            assert page.locator(".qb-static svg").first.is_visible()
+            assert not page.locator(".qb-live").first.is_visible()
+        browser.close()
+    assert complaints == []

@@ -1,0 +1,91 @@
+"""The static form of the plots: SVG that says the same as the interactive figure."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import plots_samples
+import pytest
+
+from qbench import plots
+from qbench.plots import drawing
+
+sweep = pytest.fixture(plots_samples.sweep, scope="module")
+figures = pytest.fixture(plots_samples.figures, scope="module")
+
+
+def texts(svg: str) -> str:
+    return " ".join("".join(e.itertext()) for e in ElementTree.fromstring(svg).iter())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("curves", ["Weight width (bits)", "Test accuracy (%)", "TFC", "SFC", "published"]),
+        ("facets", ["Weight width (bits)", "TFC", "SFC", "float32", "Network"]),
+        ("steps", ["no quantisation", "signed", "scaled"]),
+        ("heat_map", ["Weight width (bits)", "Activation width (bits)", "88.0", "Test accuracy"]),
+        ("surface", ["Weight width (bits)", "Activation width (bits)", "reference"]),
+        ("radar", ["Energy", "Latency", "LUT", "TFC", "SFC"]),
+        ("pareto", ["Pareto front", "Lut", "Test accuracy (%)"]),
+        ("bars", ["Weight width (bits)", "TFC", "SFC", "published"]),
+    ],
+)
+def test_static_form_says_the_same(figures: dict, kind: str, words: list[str]) -> None:
+    fig = figures[kind]
+    words = [word for word in words if word != "Network" or fig.layout.legend.title.text == word]
+    svg = plots.svg(fig, alt="what it shows & more")
+    element = ElementTree.fromstring(svg)
+    assert element.get("role") == "img" and element.get("aria-label") == "what it shows & more"
+    for word in words:
+        assert word in texts(svg), word
+    assert "currentColor" in svg and "#010203" not in svg
+    assert "<metadata" not in svg and "DejaVu" not in svg
+    ids = re.findall(r'id="([^"]+)"', svg)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', svg):
+        assert "".join(target) in ids
+
+
+def test_a_page_of_static_forms_has_no_id_twice(figures: dict) -> None:
+    page = "".join(plots.svg(fig) for fig in figures.values())
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_static_form_has_every_datum(figures: dict, sweep: pd.DataFrame) -> None:
+    ax = drawing.static(figures["curves"]).axes[0]
+    finite = [np.isfinite(line.get_ydata()).sum() for line in ax.lines]
+    assert finite == [3, 4, 2, 2, 0]
+    cells = drawing.static(figures["heat_map"]).axes[0]
+    assert len(cells.patches) == len(cells.texts) == 15
+    bars = drawing.static(figures["bars"]).axes[0]
+    assert len(bars.patches) == 8
+    points = drawing.static(figures["pareto"]).axes[0]
+    assert sum(len(line.get_xdata()) for line in points.lines[1:]) == sweep.acc.notna().sum()
+    assert len(drawing.static(figures["radar"]).axes[0].lines) == 2
+    facets = drawing.static(figures["surface"]).axes[0].collections[0]
+    assert len(facets.get_facecolor()) > 200
+    assert len(drawing.static(figures["facets"]).axes) == 2
+
+
+def test_static_form_keeps_log_scales() -> None:
+    df = pd.DataFrame({"x": [1, 10, 1000], "y": [1.0, 1e3, 1e6]})
+    fig = plots.curves(df, "x", "y", log_x=True, log_y=True)
+    ax = drawing.static(fig).axes[0]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert "10⁶" in texts(plots.svg(fig)) and "1,000" in texts(plots.svg(fig))
+
+
+def test_static_form_writes_small_numbers_in_full() -> None:
+    df = pd.DataFrame({"x": [1, 2], "y": ["a", "a"], "v": [-0.00123, 0.00456]})
+    assert {"-0.00123", "0.00456"} <= set(
+        texts(plots.svg(plots.heat_map(df, "x", "y", "v"))).split()
+    )
+
+
+def test_static_form_refuses_other_traces(sweep: pd.DataFrame) -> None:
+    fig = plots.curves(sweep, "bits", "acc").add_histogram(x=[1, 2])
+    with pytest.raises(ValueError, match="histogram"):
+        plots.static(fig)
