@@ -25,11 +25,13 @@ notebooks: install  ## refresh the checked outputs of the notebooks after a chan
 	@$(BIN) tests/refresh_notebooks.py
 
 lock: install  ## write requirements.lock anew from what is installed
-	@{ grep '^#' requirements.lock; $(BIN) -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } \
-		> $(VENV)/lock && mv $(VENV)/lock requirements.lock
+	@{ grep '^#' requirements.lock; \
+		$(BIN) -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; \
+		grep '; ' requirements.lock | grep -v '^#'; } > $(VENV)/lock && mv $(VENV)/lock requirements.lock
 
 install: $(VENV)/.packages
 	@test "$$(cat $(HERE) 2>/dev/null)" = "$(CURDIR)" || { \
+		$(BIN) -m venv $(VENV) && \
 		$(BIN) -m pip install --quiet --disable-pip-version-check --no-deps --editable . && \
 		printf '%s' "$(CURDIR)" > $(HERE); }
 
