@@ -10,12 +10,19 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "book",
+    "chapters",
     "cli",
     "data",
+    "errors",
+    "execute",
+    "files",
     "models",
-    "notebooks",
+    "pages",
     "parameters",
+    "paths",
     "plots",
+    "provenance",
     "quantizers",
     "reference",
     "store",

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import nbformat
 
-from qbench import chapters, paths, provenance, store
+from qbench import chapters, paths, provenance
 from qbench.errors import UserError
 from qbench.execute import Job, run_all
+from qbench.files import write_atomically
 
 EXECUTED = paths.BUILD / "executed"
 SOURCE = paths.BUILD / "src"
@@ -52,8 +53,8 @@ def build(*, profile: str = "published", workers: int = 2, recompute: bool = Fal
     else:
         stamp.unlink(missing_ok=True)
         _render()
-        store.write_atomically(stamp, state.encode())
-    _say(f"book ready in {store.duration(time.perf_counter() - started)}")
+        write_atomically(stamp, state.encode())
+    _say(f"book ready in {provenance.duration(time.perf_counter() - started)}")
     return INDEX
 
 
@@ -80,7 +81,7 @@ def _execute(profile: str, workers: int, recompute: bool) -> None:
     for outcome in outcomes:
         if not outcome.failure:
             stamp, state = stamps[outcome.job.label]
-            store.write_atomically(stamp, state.encode())
+            write_atomically(stamp, state.encode())
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     if failures:
         raise BookError("\n".join(failures))
@@ -104,7 +105,7 @@ def _stage() -> None:
         target = SOURCE / name
         if not target.exists() or target.read_bytes() != content:
             target.parent.mkdir(parents=True, exist_ok=True)
-            store.write_atomically(target, content)
+            write_atomically(target, content)
     for file in _files(SOURCE):
         if str(file.relative_to(SOURCE)) not in staged:
             file.unlink()
@@ -165,7 +166,7 @@ def _render() -> None:
     for page in _files(INDEX.parent, "*.html"):
         content = page.read_bytes()
         if (kept := UNWANTED.sub(b"", content)) != content:
-            store.write_atomically(page, kept)
+            write_atomically(page, kept)
 
 
 def _files(folder: Path, pattern: str = "*") -> list[Path]:

@@ -1,6 +1,5 @@
 """The chapters: which notebooks there are, what they are called, which profiles they have."""
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from qbench import paths
+from qbench.errors import nearest
 from qbench.parameters import CHAPTERS, ParameterError, check
 
 SCALES = ("smoke", "laptop", "paper")
@@ -49,8 +49,7 @@ def find(text: str) -> Chapter:
             text.isdigit() and int(text) == int(number)
         ):
             return Chapter(name)
-    near = difflib.get_close_matches(text, [part for n in CHAPTERS for part in (n, n[3:])], n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    hint = nearest([part for n in CHAPTERS for part in (n, n[3:])], text)
     raise ParameterError(
         f"There is no chapter {text!r}{hint}; there are {', '.join(sorted(CHAPTERS))}."
     )

@@ -1,5 +1,7 @@
 """The `qbench` command. Commands import what they need when they run, so that --help is quick."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -9,8 +11,6 @@ from typing import Any
 import click
 
 from qbench.errors import UserError
-
-PROFILES = ("smoke", "laptop", "paper", "published")
 
 
 def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,10 +37,21 @@ _jobs = click.option(
 )
 
 
+def _profile(default: str) -> Callable[[Callable], Callable]:
+    # Not a list of the names: that is in `chapters`, which is too heavy to be imported for --help.
+    said = "A named set of parameter values; `qbench chapters` shows them."
+    return click.option(
+        "--profile", default=default, show_default=True, metavar="PROFILE", help=said
+    )
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="qbench")
 def main() -> None:
     """Re-run the experiments of the book, build it, and look after its data and results."""
+    for name in ("QBENCH_RESULTS", "QBENCH_DATA"):  # kernels have another working directory
+        if folder := os.environ.get(name):
+            os.environ[name] = str(Path(folder).expanduser().absolute())
 
 
 @main.command()
@@ -70,12 +81,10 @@ def chapters(chapter: str | None) -> None:
 @click.option(
     "-p", "explicit", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
 )
-@click.option("--profile", default="smoke", show_default=True, metavar="|".join(PROFILES))
+@_profile("smoke")
 @click.option("--recompute", is_flag=True, help="Compute stored results anew, and compare.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="Where the notebook goes.")
-@click.option(
-    "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="At a time."
-)
+@_jobs
 @_in_a_sentence
 def run(
     chapters: tuple[str, ...],
@@ -93,8 +102,6 @@ def run(
     found = list(dict.fromkeys(book.find(text) for text in chapters))
     if output and len(found) > 1:
         raise ParameterError("-o takes one chapter at a time.")
-    if output and output.suffix != ".ipynb":
-        raise ParameterError(f"-o must name a notebook (.ipynb), not {str(output)!r}.")
     if repeated := {name for name, _ in explicit if [n for n, _ in explicit].count(name) > 1}:
         raise ParameterError(f"-p {min(repeated)} is given more than once.")
     work = [
@@ -106,22 +113,50 @@ def run(
         )
         for chapter in found
     ]
+    if output:
+        _check_output(output)
     outcomes = execute.run_all(
         work, workers=jobs, environment={"QBENCH_RECOMPUTE": "1"} if recompute else {}
     )
     for outcome in outcomes:
         if not outcome.failure:
             click.echo(paths.shown(outcome.job.output))
-    if failures := [outcome.failure for outcome in outcomes if outcome.failure]:
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    if recompute and (said := execute.recomputed(outcomes)):
+        count = f"{len(said)} result{'s' * (len(said) != 1)} recomputed"
+        differing = [line for line in said if not line.endswith("identical")]
+        if differing:
+            failures += [*differing, f"{count}, {len(differing)} not as stored before."]
+        else:
+            click.echo(f"qbench: {count}, all identical.", err=True)
+    if failures:
         _fail("\n".join(failures), 1)
 
 
+def _check_output(output: Path) -> None:
+    """Raise `ParameterError` unless an executed notebook can be written to `output`."""
+    from qbench import paths
+    from qbench.parameters import ParameterError
+
+    try:
+        if output.is_dir():
+            raise ParameterError(f"-o must name a notebook, and {str(output)!r} is a folder.")
+        if output.suffix != ".ipynb":
+            raise ParameterError(f"-o must name a notebook (.ipynb), not {str(output)!r}.")
+        sources = paths.NOTEBOOKS.glob("*.ipynb")
+        if output.exists() and any(output.samefile(source) for source in sources):
+            raise ParameterError(f"-o must not overwrite a chapter's source, {str(output)!r}.")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(output if output.exists() else output.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ParameterError(f"-o {str(output)!r} cannot be written: {error.strerror}.") from None
+
+
 @main.command()
-@click.option("--profile", default="published", show_default=True, metavar="|".join(PROFILES))
+@_profile("published")
 @click.option("--recompute", is_flag=True, help="Compute every stored result anew.")
-@click.option(
-    "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="At a time."
-)
+@_jobs
 @_in_a_sentence
 def book(profile: str, recompute: bool, jobs: int) -> None:
     """Execute the chapters that changed, render the book, print the path of its first page."""
@@ -180,14 +215,17 @@ def results() -> None:
 @_in_a_sentence
 def results_list(method: str) -> None:
     """One line a result: key, where, method, parameters, time."""
-    from qbench import store
+    from qbench import provenance, store
 
-    for entry in store.entries():
+    faults: list[store.StoreError] = []
+    for entry in store.entries(damaged=faults.append):
         if method in entry.spec["method"]:
             where = "published" if entry.published else "local"
             said = " ".join(f"{k}={_typed(v)}" for k, v in entry.spec["parameters"].items())
-            took = store.duration(entry.record["seconds"])
+            took = provenance.duration(entry.record["seconds"])
             click.echo(f"{entry.key[:12]}  {where:9}  {entry.spec['method']}  {said}  ({took})")
+    if faults:
+        _fail("\n".join(map(str, faults)), 1)
 
 
 @results.command("show")
@@ -232,30 +270,19 @@ def results_verify(keys: tuple[str, ...], sample: int | None, seed: int) -> None
 @_in_a_sentence
 def results_publish(keys: tuple[str, ...]) -> None:
     """Copy local results (default: all) to data/results/, which travels with git."""
-    from qbench import store
+    from qbench import paths, store
 
-    chosen = [store.lookup(key) for key in keys] or list(store.entries())
+    chosen = [store.lookup(key) for key in keys] or list(store.entries(paths.local_results()))
     for entry in chosen:
         if not entry.published:
             click.echo(f"{entry.key[:12]}  {store.publish(entry).file.name}")
 
 
 def _known_sets(names: tuple[str, ...]) -> list[str]:
-    """`names`, once all of them are known; raises `ParameterError` for the first that is not."""
-    import difflib
+    """`names`, once all of them are known; raises `UnknownDataSet` for the first that is not."""
+    from qbench.data import specs
 
-    from qbench import data as sets
-    from qbench.parameters import ParameterError
-
-    known = list(sets.catalogue()["name"])
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ParameterError(
-                f"There is no data set {name!r}{hint}; there are {', '.join(known)}."
-            )
-    return list(names)
+    return [specs.find(name).name for name in names]
 
 
 def _typed(value: Any) -> str:

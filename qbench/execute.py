@@ -50,17 +50,34 @@ def run_all(
         return [future.result() for future in futures]
 
 
+def recomputed(outcomes: Sequence[Outcome]) -> list[str]:
+    """What the executed notebooks say on standard error of results that were computed anew."""
+    import nbformat
+
+    from qbench.store import RECOMPUTED
+
+    lines = []
+    for outcome in outcomes:
+        if not outcome.job.output.exists():
+            continue
+        for cell in nbformat.read(outcome.job.output, as_version=4).cells:
+            parts = [o.text for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+            said = "".join(parts).splitlines()
+            lines += [f"{outcome.job.label}: {line}" for line in said if RECOMPUTED in line]
+    return lines
+
+
 def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outcome:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     os.environ.update(environment)
-    job.output.parent.mkdir(parents=True, exist_ok=True)
     report = _Report(job.label, alone)
     started = time.perf_counter()
     failure = ""
     _register_engine()
     try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             str(job.source),
             str(job.output),

@@ -4,7 +4,7 @@ import html
 
 import pandas as pd
 
-from qbench import data, paths, plots, reference, store
+from qbench import data, paths, plots, provenance, reference, store
 
 TITLES = {
     "stewart2021": "Stewart et al. 2021",
@@ -74,14 +74,14 @@ def _runs() -> str:
                 "key": entry.key[:8],
                 "method": entry.spec["method"].rpartition(".")[2],
                 "parameters": ", ".join(f"{name} {value}" for name, value in asked.items()),
-                "took": store.duration(record["seconds"]),
+                "took": provenance.duration(record["seconds"]),
                 "machine": f"{record['machine']['processor']}, {record['machine']['cores']} cores",
                 "date": record["date"][:10],
                 "commit": record["commit"] or "—",
             }
         )
     frame = pd.DataFrame(rows)
-    total = store.duration(sum(entry.record["seconds"] for entry in entries))
+    total = provenance.duration(sum(entry.record["seconds"] for entry in entries))
     table = _table(frame, f"{len(frame)} published runs, {total} of computing in all")
     return f"````{{dropdown}} All {len(frame)} published runs\n{table}````\n"
 

@@ -6,7 +6,6 @@ is allowed. The command line calls it before a kernel starts; every notebook cal
 cell after its parameters, so that plain papermill and JupyterLab are guarded as well.
 """
 
-import difflib
 import operator
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from qbench.errors import UserError
+from qbench.errors import UserError, nearest
 
 
 class ParameterError(UserError, ValueError):
@@ -156,8 +155,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 
 def _unknown(chapter: str, model: type[Parameters], name: str) -> str:
-    near = difflib.get_close_matches(name, model.model_fields, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    hint = nearest(model.model_fields, name)
     return f"{chapter} has no parameter {name!r}{hint}; it has {', '.join(model.model_fields)}."
 
 
@@ -171,10 +169,9 @@ def _said(value: Any) -> str:
 
 
 def _nearest(model: type[Parameters], name: str, value: Any) -> str:
-    """`; did you mean mnist?` where a choice was misspelt."""
+    """` (did you mean mnist?)` where a choice was misspelt."""
     schema = model.model_json_schema()["properties"][name]
     choices = schema.get("items", schema).get("enum", [])
     typed = _split(value) if isinstance(value, str) else value if isinstance(value, list) else []
     wrong = [item for item in typed if isinstance(item, str) and item not in choices]
-    near = [match for item in wrong for match in difflib.get_close_matches(item, choices, 1)]
-    return f" (did you mean {', '.join(near)}?)" if near else ""
+    return nearest(choices, *wrong)

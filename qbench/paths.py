@@ -8,7 +8,6 @@ NOTEBOOKS = ROOT / "notebooks"
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 PAPER = ROOT / "data" / "paper"
-DEVICES = ROOT / "data" / "devices"
 PUBLISHED = ROOT / "data" / "results"
 
 

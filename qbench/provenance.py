@@ -62,6 +62,14 @@ def peak_memory_mib() -> int:
     return peak // (1024 * 1024 if platform.system() == "Darwin" else 1024)
 
 
+def duration(seconds: float) -> str:
+    """`0.8 s`, `2 min 5 s`, `1 h 2 min`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(
         ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True

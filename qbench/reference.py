@@ -46,7 +46,13 @@ def load(source: str, table: str) -> pd.DataFrame:
 
 
 def claims(source: str) -> pd.DataFrame:
-    """The claims of a publication, a row a claim; `value` is a number or NaN."""
+    """The claims of a publication, a row a claim; `value` is a number or NaN.
+
+    Raises `ValueError` for a publication whose claims are not recorded.
+    """
+    if not (paths.PAPER / _source(source) / "claims.csv").exists():
+        having = [name for name in sources() if (paths.PAPER / name / "claims.csv").exists()]
+        raise ValueError(f"{source} has no claims; {', '.join(having)} have.")
     frame = _read(source, "claims")
     frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
     return frame
@@ -93,8 +99,9 @@ def compare(
 
     `published` is a table of `load` (or a part of it), `ours` has the key columns `on` and `value`.
     Returns the keys, `quantity`, `published`, `ours`, `unit`, `verdict`, `why`. Published rows that
-    ours lacks are left out. `erratum` maps keys, as tuples in the order of `on`, to arithmetic.
-    Raises `ValueError` when a key column is missing or the keys do not identify the rows.
+    ours lacks, or whose value is not a number (NaN), are left out. `erratum` maps keys, as tuples
+    in the order of `on`, to arithmetic. Raises `ValueError` when a key column is missing or the
+    keys do not identify the rows.
     """
     for name, frame in (("published", published), ("ours", ours)):
         if missing := [column for column in [*on, "value"] if column not in frame]:
@@ -102,6 +109,7 @@ def compare(
         if frame.duplicated(list(on)).any():
             raise ValueError(f"{name} has several rows for the same {', '.join(on)}.")
     both = published.merge(ours[[*on, "value"]], on=list(on), suffixes=("", "_ours"))
+    both = both[both["value"].notna()]
     slips = erratum or {}
     rows = []
     for row in both.to_dict("records"):
@@ -113,7 +121,8 @@ def compare(
             | {"quantity": row["quantity"], "published": row["value"], "ours": row["value_ours"]}
             | {"unit": row["unit"], "verdict": said, "why": reason}
         )
-    return pd.DataFrame(rows)
+    head = [*on, "quantity", "published", "ours", "unit", "verdict", "why"]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys(head)))
 
 
 def claim(

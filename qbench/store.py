@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,10 +31,12 @@ from filelock import FileLock, Timeout
 
 from qbench import paths, provenance
 from qbench.errors import UserError
+from qbench.files import write_atomically
 
 Spec = Mapping[str, Any]
 NOT_IN_SPEC = ("checkpoint",)  # how a result is reached, not what it is
 IN_RECORD = {"spec": dict, "sha256": str, "date": str, "seconds": float | int, "commit": str}
+RECOMPUTED = ": recomputed, "  # in what `get_or_run` says of a result and the one before
 _used: dict[str, "Entry"] = {}  # by this process, for `where_it_ran`
 _computed: set[str] = set()  # by this process: these are not recomputed
 
@@ -145,7 +146,7 @@ def get_or_run(
         shutil.rmtree(_unfinished(name), ignore_errors=True)
         table = _use(entry).table()
         if before is not None:
-            print(f"{_title(spec)}: recomputed, {compare(before, table)}", file=sys.stderr)
+            print(f"{_title(spec)}{RECOMPUTED}{compare(before, table)}", file=sys.stderr)
         return table
 
 
@@ -177,20 +178,37 @@ def find(spec: Spec) -> Entry | None:
     return None
 
 
-def entries() -> Iterator[Entry]:
-    """Every stored result, published ones first. Raises `StoreError` at a damaged JSON."""
-    for root in (paths.PUBLISHED, paths.local_results()):
+def entries(*roots: Path, damaged: Callable[[StoreError], None] | None = None) -> Iterator[Entry]:
+    """Every stored result once, from the first of `roots` (default: published, local) that has it.
+
+    At a damaged JSON calls `damaged` and goes on; without it raises `StoreError`.
+    """
+    seen = set()
+    for root in roots or (paths.PUBLISHED, paths.local_results()):
         for file in sorted(root.glob("*/*.json")):
-            yield _read(file)
+            try:
+                entry = _read(file)
+            except StoreError as error:
+                if damaged is None:
+                    raise
+                damaged(error)
+                continue
+            if entry.key not in seen:
+                seen.add(entry.key)
+                yield entry
 
 
 def lookup(prefix: str) -> Entry:
-    """The one entry whose key begins with `prefix`; raises `StoreError` if none or several do."""
-    found = {entry.key: entry for entry in entries() if entry.key.startswith(prefix)}
+    """The one entry whose key begins with `prefix`, the local one where it is published as well.
+
+    Raises `StoreError` if none or several do.
+    """
+    every = entries(paths.local_results(), paths.PUBLISHED)
+    found = [entry for entry in every if entry.key.startswith(prefix)]
     if len(found) != 1:
         many = f"{len(found)} results begin" if found else "no stored result begins"
         raise StoreError(f"{many} with {prefix!r}; `qbench results list` shows all keys.")
-    return next(iter(found.values()))
+    return found[0]
 
 
 def publish(entry: Entry) -> Entry:
@@ -252,28 +270,18 @@ def where_it_ran() -> pd.DataFrame:
     rows = [("software", ", ".join(f"{name} {version}" for name, version in this.items()))]
     if _used:
         records = [entry.record for entry in _used.values()]
+        days = sorted(record["date"][:10] for record in records)
         machines = {f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in records}
         rows += [
             ("runs shown", f"{len(records)}, {sum(e.published for e in _used.values())} published"),
             ("computed on", "; ".join(sorted(machines))),
-            (
-                "computed",
-                " to ".join(sorted({min(d := [r["date"][:10] for r in records]), max(d)})),
-            ),
-            ("computing time", duration(sum(r["seconds"] for r in records))),
+            ("computed", " to ".join(sorted({days[0], days[-1]}))),
+            ("computing time", provenance.duration(sum(r["seconds"] for r in records))),
         ]
     else:
         here = provenance.machine()
         rows.append(("computed on", f"{here['processor']}, {here['cores']} cores"))
     return pd.DataFrame(rows, columns=["what", "value"])
-
-
-def duration(seconds: float) -> str:
-    """`0.8 s`, `2 min 5 s`, `1 h 2 min`."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _use(entry: Entry) -> Entry:
@@ -372,21 +380,6 @@ def writing(folder: Path) -> Iterator[None]:
             f"{paths.shown(folder)} cannot be written: {error.strerror}. Make room there or make "
             f"it writable{', or set QBENCH_RESULTS to another folder' if local else ''}."
         ) from error
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write to a temporary file beside `file`, flush it to the disk, rename it into place."""
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -26,5 +26,6 @@ def results(tmp_path, monkeypatch):
     """An empty store: no local results and no published ones."""
     folder = tmp_path / "results"
     monkeypatch.setenv("QBENCH_RESULTS", str(folder))
+    monkeypatch.setenv("QBENCH_RECOMPUTE", "")  # a run with --recompute sets it in this process
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
     return folder

@@ -1,6 +1,7 @@
 """What a user types: good commands end in results, bad ones in a sentence and nothing else."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,10 +9,11 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 
-from qbench import cli, execute, store
+from qbench import cli, execute, paths, store
 from qbench.execute import Job
 
 TINY = ["-p", "weight_bits", "2", "-p", "act_bits", "2", "-p", "epochs", "1", "-p", "hidden", "8"]
+SOURCE = paths.NOTEBOOKS / "02_bit_width_sweep.ipynb"
 
 
 def qbench(*arguments):
@@ -41,6 +43,12 @@ def no_kernel(monkeypatch):
         (["02", "--profile", "papr"], "profile must be one of smoke, laptop, paper, published"),
         (["01", "02", "-o", "x.ipynb"], "-o takes one chapter at a time"),
         (["02", "-o", "x.html"], "-o must name a notebook"),
+        (["02", "-o", "/proc/nope/x.ipynb"], "-o '/proc/nope/x.ipynb' cannot be written: "),
+        (["02", "-o", f"{__file__}/x.ipynb"], "cannot be written: "),
+        (["02", "-o", f"/tmp/{'x' * 300}.ipynb"], "cannot be written: File name too long"),
+        (["02", "-o", str(paths.NOTEBOOKS)], "is a folder"),
+        (["02", "-o", str(SOURCE)], "must not overwrite a chapter's source"),
+        (["01", "-o", str(SOURCE)], "must not overwrite a chapter's source"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_runs(arguments, said, no_kernel, results):
@@ -56,6 +64,21 @@ def test_several_faults_are_several_sentences(no_kernel, results):
     done = qbench("run", "02", "-p", "epochs", "0", "-p", "dropout", "1")
     assert done.exit_code == 2
     assert [line.split()[1] for line in done.stderr.splitlines()] == ["epochs", "dropout"]
+
+
+def test_folders_are_relative_to_where_the_user_typed(tmp_path, results, monkeypatch):
+    seen = {}
+
+    def run_all(jobs, **_):
+        seen.update({name: os.environ[name] for name in ("QBENCH_RESULTS", "QBENCH_DATA")})
+        return []
+
+    monkeypatch.setattr(execute, "run_all", run_all)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QBENCH_RESULTS", "mine")
+    monkeypatch.setenv("QBENCH_DATA", "../sets")
+    assert qbench("run", "01", "-o", "new/out.ipynb").exit_code == 0
+    assert seen == {"QBENCH_RESULTS": f"{tmp_path}/mine", "QBENCH_DATA": f"{tmp_path}/../sets"}
 
 
 def test_a_chapter_runs_is_stored_and_is_recomputed_to_the_same_numbers(tmp_path, results):
@@ -74,10 +97,22 @@ def test_a_chapter_runs_is_stored_and_is_recomputed_to_the_same_numbers(tmp_path
     assert entry.file.stat().st_mtime_ns == first, "the second run came from the store"
 
     assert "identical" in qbench("results", "verify", entry.key[:8]).stdout
-    assert qbench("run", "02", *TINY, "--recompute", "-o", str(out)).exit_code == 0
+    done = qbench("run", "02", *TINY, "--recompute", "-o", str(out))
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[-1] == "qbench: 1 result recomputed, all identical."
     (again,) = store.entries()
     assert again.file.stat().st_mtime_ns > first
     assert again.record["sha256"] == entry.record["sha256"]
+
+    table = entry.table()
+    altered = table.assign(test_error=table.test_error - 1)
+    store.get_or_run(entry.spec, lambda: altered, recompute=True)
+    done = qbench("run", "02", *TINY, "--recompute", "-o", str(out))
+    assert done.exit_code == 1
+    differs, count = done.stderr.splitlines()[-2:]
+    assert differs.startswith("qbench: 02_bit_width_sweep: training.quant_mlp ")
+    assert differs.endswith(": recomputed, differs: test_error by up to 1")
+    assert count == "qbench: 1 result recomputed, 1 not as stored before."
 
 
 def test_results_are_listed_shown_and_published(results, tmp_path):
@@ -94,6 +129,23 @@ def test_results_are_listed_shown_and_published(results, tmp_path):
     assert qbench("results", "publish").exit_code == 0, "publishing twice does no harm"
 
 
+def test_the_list_goes_on_behind_a_damaged_result(results):
+    import pandas as pd
+
+    specs = [{"method": "training.toy", "version": v, "parameters": {}} for v in range(3)]
+    for spec in specs:
+        store.get_or_run(spec, lambda: pd.DataFrame({"n": [1]}))
+    first, *others = sorted(map(store.key, specs))
+    (results / "training.toy" / f"{first}.json").write_text("{")
+    done = qbench("results", "list")
+    assert done.exit_code == 1
+    assert [line[:12] for line in done.stdout.splitlines()] == [key[:12] for key in others]
+    (fault,) = done.stderr.splitlines()
+    assert f"{first}.json is damaged" in fault
+    for command in (["verify"], ["publish"], ["show", others[0]]):
+        assert f"{first}.json is damaged" in qbench("results", *command).stderr
+
+
 def test_verify_fails_where_a_stored_number_is_not_what_a_run_gives(results):
     parameters = {"dataset": "mnist5k", "weight_bits": 2, "act_bits": 2, "epochs": 1, "hidden": 8}
     from qbench import training
@@ -108,7 +160,8 @@ def test_verify_fails_where_a_stored_number_is_not_what_a_run_gives(results):
 
 def test_data_commands():
     assert "fashion-mnist" in qbench("data", "list").stdout
-    refused = qbench("data", "get", "mnits")
+    refused = qbench("data", "get", "mnist5k", "mnits")
+    assert not refused.stdout, "nothing is fetched before every name is known"
     assert refused.exit_code == 2 and "did you mean mnist?" in refused.stderr
     assert qbench("data", "get", "mnist5k").exit_code == 0
     assert "mnist5k: as it should be" in qbench("data", "verify", "mnist5k").stdout

@@ -150,7 +150,7 @@ def test_impossible_arguments_are_named_before_anything_is_fetched(home, argumen
 def test_unknown_names(home, function):
     with pytest.raises(ValueError) as error:
         function("Toi")
-    expected = "unknown data set 'Toi' (did you mean 'toy'?): the names are toy, colour."
+    expected = "unknown data set 'Toi' (did you mean toy?): the names are toy, colour."
     assert str(error.value) == expected
     for name in ("", "../toy", "toy/", None, 3, ["toy"]):
         with pytest.raises(ValueError, match="unknown data set"):

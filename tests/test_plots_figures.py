@@ -115,6 +115,20 @@ def test_curves(figures: dict) -> None:
     assert [bool(t.showlegend) for t in published] == [False, False, True]
 
 
+def test_lines_of_two_columns_are_named_by_a_template(sweep: pd.DataFrame) -> None:
+    df = sweep[(sweep.net == "SFC") & (sweep.acts < 3) & (sweep.lut < 2000)]
+
+    def names(**options) -> list[str]:
+        return [t.name for t in plots.curves(df, "lut", "acc", **options).data]
+
+    both = {"colour": "bits", "dash": "acts"}
+    assert names(**both) == ["1, 1", "1, 2", "2, 1", "2, 2"]
+    assert names(**both, name="W{bits}A{acts}") == ["W1A1", "W1A2", "W2A1", "W2A2"]
+    assert names(colour="bits", name="W{bits}") == ["W1", "W2"]
+    fig = plots.curves(df, "lut", "acc", **both, name="W{bits}A{acts}")
+    assert fig.data[3].hovertemplate.startswith("<b>W2A2</b>")
+
+
 def test_band_with_two_ends_and_log_scales(sweep: pd.DataFrame) -> None:
     df = sweep[(sweep.net == "SFC") & (sweep.acts == 1)].assign(low=-1.0, high=99.0)
     fig = plots.curves(df, "lut", "acc", spread=("low", "high"), log_x=True, log_y=True)
@@ -141,6 +155,17 @@ def test_facets_share_y_and_the_legend(figures: dict) -> None:
     assert shown == ["1", "2", "3", "4", "float32"]
     assert [note.text for note in fig.layout.annotations] == ["<b>TFC</b>", "<b>SFC</b>"]
     assert fig.layout.meta["narrow"]["height"] > fig.layout.height
+
+
+def test_levels_may_be_named_on_their_lines(sweep: pd.DataFrame) -> None:
+    levels = {"float32": 98.5, "chance": 10.0}
+    df = sweep[sweep.net == "TFC"]
+    fig = plots.curves(df, "bits", "acc", "acts", reference=levels, name_levels=True)
+    assert [t.name for t in fig.data if t.showlegend] == ["1", "2", "3", "4"]
+    (text,) = (t for t in fig.data if t.text)
+    assert text.text == tuple(levels) and text.y == (98.5, 10.0) and set(text.x) == {4}
+    assert text.textposition == "top left" and text.showlegend is False
+    assert all(name in plots.svg(fig) for name in levels)
 
 
 def test_steps_keep_one_point_a_tread(figures: dict) -> None:
@@ -189,6 +214,19 @@ def test_bars(figures: dict) -> None:
     assert first.error_y.array[1] == pytest.approx(0.25)
 
 
+def test_horizontal_bars_swap_the_axes(sweep: pd.DataFrame) -> None:
+    line = sweep[sweep.acts == 2]
+    options = {"spread": "sd", "reference": {"published": 95.0}, "labels": plots_samples.LABELS}
+    fig = plots.bars(line, "bits", "acc", "net", **options, horizontal=True)
+    first, _, level = fig.data
+    assert first.orientation == "h" and first.y == ("1", "2", "3", "4") and first.x[0] is None
+    assert first.error_x.array[1] == pytest.approx(0.25) and first.error_y.array is None
+    assert level.x == (95.0, 95.0) and level.y == ("1", "4")
+    assert fig.layout.yaxis.autorange == "reversed"  # the first group is on top
+    assert fig.layout.xaxis.title.text == "Test accuracy (%)"
+    assert "Test accuracy: %{x:,.4~r} %" in first.hovertemplate
+
+
 def test_log_bars_start_below_the_smallest() -> None:
     df = pd.DataFrame({"rt": ["a", "b"], "ms": [0.23, 9.0]})
     assert plots.bars(df, "rt", "ms", log_y=True).layout.yaxis.range[0] == -1
@@ -229,6 +267,10 @@ def test_one_cell_and_a_flat_surface(value: float) -> None:
         (lambda d: plots.curves(d, "bits", "top1"), r"no column 'top1' for y; .* 'acc'"),
         (lambda d: plots.curves(d, "bits", "acc", "nets"), "no column 'nets' for colour"),
         (lambda d: plots.curves(d[:0], "bits", "acc"), "the frame is empty"),
+        (
+            lambda d: plots.curves(d, "lut", "acc", "net", dash="acts", name="W{bits}"),
+            r"curves fills in \{net\} and \{acts\} in a name, which does not fit 'W\{bits\}'",
+        ),
         (lambda d: plots.curves(d, "bits", "net"), "needs numbers for y, and column 'net' holds"),
         (lambda d: plots.curves(d, "bits", "acc", "lut", "acts"), "at most 2 facets"),
         (lambda d: plots.curves(d.assign(n=range(32)), "bits", "acc", "n"), "at most 13 series"),

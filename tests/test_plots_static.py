@@ -78,6 +78,31 @@ def test_static_form_keeps_log_scales() -> None:
     assert "10⁶" in texts(plots.svg(fig)) and "1,000" in texts(plots.svg(fig))
 
 
+def test_static_form_has_horizontal_bars(sweep: pd.DataFrame) -> None:
+    line = sweep[sweep.acts == 2]
+    fig = plots.bars(line, "bits", "acc", "net", spread="sd", horizontal=True)
+    ax = drawing.static(fig).axes[0]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2", "3", "4"]
+    assert ax.yaxis_inverted() and not ax.xaxis_inverted()
+    widths = [patch.get_width() for patch in ax.patches]
+    assert widths[1:4] == pytest.approx(line[line.net == "TFC"].acc.tolist()[1:])
+    assert max(patch.get_height() for patch in ax.patches) < 0.5
+
+
+def test_static_form_puts_text_where_plotly_does(sweep: pd.DataFrame) -> None:
+    fig = plots.curves(sweep[:4], "acts", "sd")
+    ink = {"color": [plots.NEUTRAL], "size": 12}
+    for place in ("top left", "middle center", "bottom right"):
+        text = dict(x=[2], y=[0.5], text=[place], mode="text", textfont=ink)
+        fig.add_scatter(**text, textposition=place)
+    drawn = drawing.static(fig).axes[0].texts
+    assert [(text.get_ha(), text.get_va()) for text in drawn] == [
+        ("right", "bottom"),
+        ("center", "center_baseline"),
+        ("left", "top"),
+    ]
+
+
 def test_static_form_writes_small_numbers_in_full() -> None:
     df = pd.DataFrame({"x": [1, 2], "y": ["a", "a"], "v": [-0.00123, 0.00456]})
     assert {"-0.00123", "0.00456"} <= set(

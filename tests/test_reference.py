@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qbench import paths, reference
+from qbench import paths, plots, reference
 
 FILES = sorted(paths.PAPER.glob("*/*.csv"))
 CLAIMS = [f for f in FILES if f.stem == "claims"]
@@ -351,6 +351,21 @@ def test_compare(published):
     assert set(compared["verdict"]) <= set(reference.VERDICTS)
 
 
+def test_verdicts_are_those_that_tables_colour():
+    assert set(reference.VERDICTS) == set(plots.VERDICTS)
+
+
+def test_compare_leaves_out_what_has_no_published_value(published):
+    ours = published.assign(value=1.0)
+    gap = published.assign(value=[84.9, nan, 50.0, nan])
+    compared = reference.compare(gap, ours, on=["network", "bits"])
+    assert compared["published"].tolist() == [84.9, 50.0]
+    none = reference.compare(published.assign(value=nan), ours, on=["network", "bits"])
+    assert none.empty and list(none.columns) == list(compared.columns)
+    missing = reference.compare(published, ours.assign(value=nan), on=["network", "bits"])
+    assert missing["verdict"].eq("differs").all(), "a number that we lack is no agreement"
+
+
 def test_compare_a_real_table_with_itself():
     table = reference.load("stewart2021", "table_1")
     compared = reference.compare(table, table, on=["x", "bits"])
@@ -403,6 +418,13 @@ def test_claim_that_does_not_hold_needs_a_reason(holds):
     with pytest.raises(ValueError, match="does not hold or was not tested: give why"):
         claim(holds=holds)
     assert claim(holds=holds, erratum="1 + 1 = 2")["verdict"] == "erratum"
+
+
+def test_a_publication_without_claims():
+    with pytest.raises(ValueError, match="horowitz2014 has no claims; ducasse2021, .* have"):
+        reference.claims("horowitz2014")
+    with pytest.raises(ValueError, match="horowitz2014 has no claims"):
+        reference.claim("horowitz2014", "any", holds=True, ours="")
 
 
 def test_unknown_claim():

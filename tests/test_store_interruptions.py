@@ -14,6 +14,7 @@ from filelock import FileLock
 from store_toy import Counted, failing, files, new_process, no_space, ramp, says
 
 from qbench import paths, store
+from qbench.files import write_atomically
 
 home = pytest.fixture(store_toy.home, autouse=True)
 spec = pytest.fixture(store_toy.spec)
@@ -91,20 +92,20 @@ def test_what_is_stored_is_read_from_a_read_only_folder(stored, monkeypatch):
 
 def test_write_atomically_writes_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "file"
-    store.write_atomically(file, b"first")
+    write_atomically(file, b"first")
     assert file.read_bytes() == b"first" and file.stat().st_mode & 0o777 == 0o644
     for error in (no_space(), KeyboardInterrupt()):
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", failing(1, error))
             with pytest.raises(type(error)):
-                store.write_atomically(file, b"second")
+                write_atomically(file, b"second")
         assert file.read_bytes() == b"first" and os.listdir(tmp_path) == ["file"]
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", read_only)
         with pytest.raises(OSError, match="Read-only"):
-            store.write_atomically(file, b"second")
+            write_atomically(file, b"second")
     assert file.read_bytes() == b"first" and os.listdir(tmp_path) == ["file"]
-    store.write_atomically(file, b"second")
+    write_atomically(file, b"second")
     assert file.read_bytes() == b"second"
 
 

@@ -132,4 +132,4 @@ def test_the_commit_is_named_and_marked_when_files_differ(tmp_path, monkeypatch)
     ],
 )
 def test_duration(seconds, said):
-    assert store.duration(seconds) == said
+    assert provenance.duration(seconds) == said

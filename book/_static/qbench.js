@@ -59,9 +59,13 @@
   /* The figure's traces: their colours suit both themes, except error bars in the ink's colour. */
   function dataFor(figure) {
     const colours = coloursFor(figure);
-    return figure.spec.data.map((trace) =>
-      trace.error_y ? { ...trace, error_y: replace({ ...trace.error_y }, colours) } : trace,
-    );
+    return figure.spec.data.map((trace) => {
+      const themed = { ...trace };
+      for (const key of ["error_x", "error_y"]) {
+        if (trace[key]) themed[key] = replace({ ...trace[key] }, colours);
+      }
+      return themed;
+    });
   }
 
   function download(format) {

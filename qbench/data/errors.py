@@ -9,6 +9,12 @@ class DataError(UserError, RuntimeError):
     """A data set could not be had, or is not what it should be. The message is one sentence."""
 
 
+class UnknownDataSet(UserError, ValueError):
+    """There is no data set of that name."""
+
+    status = 2
+
+
 class Unavailable(Exception):
     """A source cannot give its files; the message says why not."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import os
@@ -10,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DataError, reason
+from qbench.errors import nearest
+
+from .errors import DataError, UnknownDataSet, reason
 
 DATASETS_FILE = Path(__file__).resolve().parents[2] / "data" / "datasets.yml"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -115,10 +116,9 @@ def all_specs() -> dict[str, Spec]:
 
 
 def find(name: str) -> Spec:
-    """The specification of one data set; `ValueError` for an unknown name."""
+    """The specification of one data set; `UnknownDataSet`, a `ValueError`, for an unknown name."""
     specs = all_specs()
     if isinstance(name, str) and name in specs:
         return specs[name]
-    near = difflib.get_close_matches(str(name).lower(), specs, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise ValueError(f"unknown data set {name!r}{hint}: the names are {', '.join(specs)}.")
+    hint = nearest(specs, name)
+    raise UnknownDataSet(f"unknown data set {name!r}{hint}: the names are {', '.join(specs)}.")

@@ -70,8 +70,9 @@ def dress(ax: Axes, across: object, up: object, x_names, y_names, grid: bool) ->
     ax.set_ylabel(plain(up.title.text))
     if grid:
         ax.grid(True)
-        if x_names is not None:
-            ax.grid(False, axis="x")
+        for letter, names in (("x", x_names), ("y", y_names)):
+            if names is not None:
+                ax.grid(False, axis=letter)
     for axis, settings, names in ((ax.xaxis, across, x_names), (ax.yaxis, up, y_names)):
         if names is not None:
             axis.set_ticks(range(len(names)), [plain(name) for name in names])
@@ -84,6 +85,9 @@ def dress(ax: Axes, across: object, up: object, x_names, y_names, grid: bool) ->
             spine.set_visible(False)
     elif x_names is not None:
         ax.set_xlim(-0.6, len(x_names) - 0.4)
+    elif y_names is not None:
+        ends = (-0.6, len(y_names) - 0.4)
+        ax.set_ylim(ends[::-1] if up.autorange == "reversed" else ends)
 
 
 def dress_space(ax: Axes, scene: object) -> None:

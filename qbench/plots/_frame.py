@@ -96,10 +96,17 @@ def _is_given(value: object) -> bool:
     return value is not None and value is not pd.NA and value == value
 
 
-def series(what: str, df: pd.DataFrame, colour: str | None, order: list | None = None) -> list:
+def series(
+    what: str,
+    df: pd.DataFrame,
+    colour: str | None,
+    order: list | None = None,
+    name: str | None = None,
+) -> list:
     """The frame as a list of `Series`, one for each value of `colour` (rows without one: `n/a`).
 
-    `order` fixes the values, and so the colours, when several parts of one frame are drawn.
+    `order` fixes the values, and so the colours, when several parts of one frame are drawn; `name`
+    is a template as in `named`, by default the value alone.
     """
     if colour is None:
         return [Series("", df, *theme.style(0))]
@@ -109,17 +116,26 @@ def series(what: str, df: pd.DataFrame, colour: str | None, order: list | None =
             f"{what} tells at most {theme.MAX_SERIES - 1} series apart, and column {colour!r} has "
             f"{len(values)} values; aggregate or select some."
         )
-    found = [Series(word(v), df[df[colour] == v], *theme.style(i)) for i, v in enumerate(values)]
+    found = [
+        Series(
+            word(v) if name is None else named(what, name, {colour: v}),
+            df[df[colour] == v],
+            *theme.style(i),
+        )
+        for i, v in enumerate(values)
+    ]
     if df[colour].isna().any():
         found.append(Series("n/a", df[df[colour].isna()], *theme.style(len(values))))
     return found
 
 
-def crossed(what: str, df: pd.DataFrame, colour: str, dash: str) -> list:
-    """The frame as a list of `Series`, one for each pair of values, named `colour, dash`.
+def crossed(what: str, df: pd.DataFrame, colour: str, dash: str, name: str | None = None) -> list:
+    """The frame as a list of `Series`, one for each pair of values.
 
-    `colour` sets the colour, `dash` the dash and the marker.
+    `colour` sets the colour, `dash` the dash and the marker; `name` is a template as in `named`,
+    by default the two values with a comma between them.
     """
+    template = f"{{{colour}}}, {{{dash}}}" if name is None else name
     hues, dashes = levels(df[colour]), levels(df[dash])
     for column, found, most in ((colour, hues, len(theme.PALETTE)), (dash, dashes, 4)):
         if len(found) > most:
@@ -129,7 +145,7 @@ def crossed(what: str, df: pd.DataFrame, colour: str, dash: str) -> list:
             )
     return [
         Series(
-            f"{word(hue)}, {word(way)}",
+            named(what, template, {colour: hue, dash: way}),
             df[(df[colour] == hue) & (df[dash] == way)],
             theme.PALETTE[i],
             theme.SYMBOLS[j],
@@ -138,6 +154,18 @@ def crossed(what: str, df: pd.DataFrame, colour: str, dash: str) -> list:
         for i, hue in enumerate(hues)
         for j, way in enumerate(dashes)
     ]
+
+
+def named(what: str, template: str, values: Mapping[str, object]) -> str:
+    """The template with each column in braces replaced by its value: "W{bits}" -> "W2"."""
+    words = {column: word(value) for column, value in values.items()}
+    try:
+        return template.format_map(words)
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
+        have = " and ".join(f"{{{column}}}" for column in words)
+        raise ValueError(
+            f"{what} fills in {have} in a name, which does not fit {template!r}."
+        ) from None
 
 
 def facets(what: str, df: pd.DataFrame, facet: str | None) -> list[tuple[str, pd.DataFrame]]:

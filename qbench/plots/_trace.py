@@ -32,6 +32,10 @@ _MARKERS = {
     "cross": "P",
     "x": "X",
 }
+#: plotly says where the text is, matplotlib which part of the text is at the point.
+_BESIDE = {"left": "right", "center": "center", "right": "left"}
+_ABOVE = {"top": "bottom", "middle": "center_baseline", "bottom": "top"}
+_CLEAR = {"top": 1.5, "middle": 0, "bottom": -1.5}
 _STEPS = {"hv": "steps-post", "vh": "steps-pre"}
 
 
@@ -72,10 +76,13 @@ def scatter(ax: Axes, trace: object, x_names, y_names) -> None:
     """Lines, markers, text, a filled band, error bars."""
     x, y = _axes.places(trace.x, x_names), _axes.places(trace.y, y_names)
     mode = trace.mode or "lines"
-    if mode == "text":
+    if "text" in mode:  # alone, or with a marker that nobody sees
         size = 0.9 * trace.textfont.size
+        vertical, _, horizontal = (trace.textposition or "middle center").partition(" ")
+        place = {"ha": _BESIDE[horizontal], "va": _ABOVE[vertical]}
+        place |= {"xytext": (0, _CLEAR[vertical]), "textcoords": "offset points"}
         for across, up, text, ink in zip(x, y, trace.text, trace.textfont.color, strict=True):
-            ax.text(across, up, text, color=ink, fontsize=size, ha="center", va="center_baseline")
+            ax.annotate(text, (across, up), color=ink, fontsize=size, **place)
         return
     if trace.fill == "toself":
         ax.fill(x, y, color=colour(trace.fillcolor), lw=0)
@@ -92,11 +99,14 @@ def scatter(ax: Axes, trace: object, x_names, y_names) -> None:
 def bar(ax: Axes, trace: object, names: list[str], place: int, of: int) -> None:
     """One series of grouped bars, with its error bars."""
     width = 0.75 / of
-    x = [v + (place - (of - 1) / 2) * width for v in _axes.places(trace.x, names)]
-    y = _axes.places(trace.y, None)
-    ax.bar(x, y, 0.94 * width, color=trace.marker.color)
-    if trace.error_y.array is not None:
-        _error_bars(ax, x, y, trace.error_y, _axes.INK)
+    lying = trace.orientation == "h"
+    at, to = (trace.y, trace.x) if lying else (trace.x, trace.y)
+    at = [v + (place - (of - 1) / 2) * width for v in _axes.places(at, names)]
+    to = _axes.places(to, None)
+    (ax.barh if lying else ax.bar)(at, to, 0.94 * width, color=trace.marker.color)
+    errors = trace.error_x if lying else trace.error_y
+    if errors.array is not None:
+        _error_bars(ax, at, to, errors, _axes.INK, lying)
 
 
 def heat_map(drawn: Figure, ax: Axes, trace: object, x_names, y_names) -> None:
@@ -175,6 +185,9 @@ def _resample(x: np.ndarray, y: np.ndarray, z: np.ndarray, xs, ys) -> np.ndarray
     return np.array([np.interp(ys, y, column) for column in rows.T]).T
 
 
-def _error_bars(ax: Axes, x: list, y: list, bars: object, tint: object) -> None:
+def _error_bars(
+    ax: Axes, at: list, to: list, bars: object, tint: object, lying: bool = False
+) -> None:
     spans = [list(bars.arrayminus), list(bars.array)]
-    ax.errorbar(x, y, yerr=spans, fmt="none", ecolor=tint, elinewidth=1.1, capsize=3)
+    places = {"x": to, "y": at, "xerr": spans} if lying else {"x": at, "y": to, "yerr": spans}
+    ax.errorbar(**places, fmt="none", ecolor=tint, elinewidth=1.1, capsize=3)

@@ -143,7 +143,8 @@ def _flat(drawn: Figure, fig: go.Figure) -> None:
             if trace.type == "heatmap":
                 _trace.heat_map(drawn, ax, trace, x_names, y_names)
             elif trace.type == "bar":
-                _trace.bar(ax, trace, x_names, groups.index(trace), len(groups))
+                names = y_names if trace.orientation == "h" else x_names
+                _trace.bar(ax, trace, names, groups.index(trace), len(groups))
             else:
                 _trace.scatter(ax, trace, x_names, y_names)
         _axes.dress(ax, across, up, x_names, y_names, grid=not cells)

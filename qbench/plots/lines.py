@@ -22,22 +22,27 @@ def curves(
     reference: Reference | None = None,
     *,
     dash: str | None = None,
+    name: str | None = None,
     labels: Mapping[str, str] | None = None,
     title: str = "",
     log_x: bool = False,
     log_y: bool = False,
     reference_name: str = "published",
+    name_levels: bool = False,
 ) -> go.Figure:
     """Lines with markers, one for each value of `colour`, in one or two facets with one y scale.
 
     dash: a second column (with `colour`, without `reference`): one line for each pair of values,
         coloured by the one, dashed and marked by the other (at most 4 values).
+    name: how the legend calls a line, with the columns of `colour` and `dash` in braces, e.g.
+        "W{weight_bits}A{act_bits}"; by default the values alone, as in "2, 4".
 
     df: one row a point, already aggregated over seeds; numeric x is sorted, missing y is a gap.
     spread: a column with the half-width of the interval around y, in the unit of y, or the two
         columns with its low and high end; a band (error bars where x is no number).
     reference: published points, a frame with the columns x and y (and colour, facet, if they
         apply), drawn as open markers; or a mapping name -> y, drawn as horizontal lines.
+    name_levels: the horizontal lines are named at their right ends instead of in the legend.
     labels: column -> axis title with the unit in brackets, e.g. {"ms": "Latency (ms)"}.
     Raises ValueError for an unknown or non-numeric column, an empty frame, too many series
     (more than 13) or facets (more than 2), or numbers <= 0 only on a log scale.
@@ -52,14 +57,16 @@ def curves(
     parts = frame.facets("curves", df, facet)
     order = frame.levels(df[colour]) if colour else None
     fig = go.Figure()
-    for number, (name, rows) in enumerate(parts):
+    for number, (part, rows) in enumerate(parts):
         axes = _axes(number)
-        both = dash and frame.crossed("curves", rows, colour, dash)
-        for line in both or frame.series("curves", rows, colour, order):
+        both = dash and frame.crossed("curves", rows, colour, dash, name)
+        for line in both or frame.series("curves", rows, colour, order, name):
             if len(line.rows):
                 _curve(fig, line, x, y, (low, high), labels, log_y, number == 0, axes)
         if reference is not None:
-            _reference(fig, df, reference, x, y, colour, (facet, name), order, axes, reference_name)
+            _reference(fig, df, reference, x, y, colour, (facet, part), order, axes, reference_name)
+        if name_levels and isinstance(reference, Mapping):
+            _name_levels(fig, reference, axes)
     _show_once(fig)
     legend = ", ".join(frame.label(column, labels) for column in (colour, dash) if column)
     return _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y)
@@ -135,17 +142,29 @@ def check_log(what: str, df: pd.DataFrame, column: str) -> None:
         raise ValueError(f"{what} needs positive numbers in column {column!r} for a log scale.")
 
 
-def level(fig: go.Figure, name: str, height: float, ends: list, index: int, axes: dict) -> None:
-    """Add a horizontal line at `height` (a published value) between the two x in `ends`."""
+def level(
+    fig: go.Figure,
+    name: str,
+    height: float,
+    ends: list,
+    index: int,
+    axes: dict,
+    *,
+    upright: bool = False,
+) -> None:
+    """Add a horizontal line at `height` (a published value) between the two x in `ends`.
+
+    `upright` swaps the two axes.
+    """
+    at, to = ("y", "x") if upright else ("x", "y")
     dash = ("dot", "dash", "dashdot", "longdash")[index % 4]
     fig.add_scatter(
-        x=ends,
-        y=[height, height],
         mode="lines",
         name=name,
         legendgroup=f"level {name}",
         line={"color": theme.NEUTRAL, "width": 2, "dash": dash},
-        hovertemplate=f"{name}: %{{y:,.4~r}}<extra></extra>",
+        hovertemplate=f"{name}: %{{{to}:,.4~r}}<extra></extra>",
+        **{at: ends, to: [height, height]},
         **axes,
     )
 
@@ -260,6 +279,26 @@ def _reference(fig, df, reference, x, y, colour, facet, order, axes, name) -> No
         name=name,
         legendgroup="published",
         marker={"color": theme.NEUTRAL, "symbol": "circle-open", "size": 13, "line": {"width": 2}},
+        **axes,
+    )
+
+
+def _name_levels(fig: go.Figure, heights: Mapping[str, float], axes: dict) -> None:
+    """Write each level's name on the right end of its line, and take it out of the legend."""
+    last = None
+    for trace in fig.data:
+        if str(trace.legendgroup).startswith("level "):
+            trace.showlegend, last = False, trace.x[-1]
+    fig.add_scatter(
+        x=[last] * len(heights),
+        y=[float(height) for height in heights.values()],
+        text=list(heights),
+        mode="markers+text",
+        marker={"size": 3, "color": theme.NEUTRAL, "opacity": 0},  # keeps the text off the line
+        textposition="top left",
+        textfont={"color": [theme.NEUTRAL] * len(heights), "size": 11},
+        hoverinfo="skip",
+        showlegend=False,
         **axes,
     )
 

@@ -121,8 +121,12 @@ def bars(
     labels: Mapping[str, str] | None = None,
     title: str = "",
     log_y: bool = False,
+    horizontal: bool = False,
 ) -> go.Figure:
     """Bars in groups: one group for each x, one bar in it for each value of `colour`.
+
+    horizontal: the groups from top to bottom, with room for names of many or long categories on a
+        phone; x, y, `log_y` and `labels` keep their meaning.
 
     df: one row a bar, x a category (whole numbers are taken as categories), y a number in the
     unit that `labels` gives; a missing y leaves its place empty, a row without x is left out.
@@ -143,7 +147,9 @@ def bars(
             + " repeats; aggregate first."
         )
     names = [frame.word(v) for v in frame.levels(df[x])]
-    shown = {name: _layout.wrap(name, 12) for name in names}
+    shown = {name: _layout.wrap(name, 18 if horizontal else 12) for name in names}
+    # The letters of plotly's axes for the categories and for the values.
+    at, to = ("y", "x") if horizontal else ("x", "y")
     fig = go.Figure()
     for line in frame.series("bars", df, colour):
         rows = line.rows
@@ -153,34 +159,46 @@ def bars(
             up = rows[y] + rows[low] if high is None else rows[high]
             errors = lines.error_bars(rows[y], down, up) | {"color": theme.INK}
         fig.add_bar(
-            x=[shown[frame.word(v)] for v in rows[x]],
-            y=frame.numbers(rows[y]),
+            orientation="h" if horizontal else "v",
             name=line.name,
             showlegend=bool(line.name),
             offsetgroup=line.name,
             marker={"color": line.colour},
-            error_y=errors,
-            hovertemplate=lines.hover_box(df.assign(**{x: ""}), labels, line.name, x=x, y=y),
+            hovertemplate=lines.hover_box(
+                df.assign(**{x: ""}), labels, line.name, **{at: x, to: y}
+            ),
+            **{
+                at: [shown[frame.word(v)] for v in rows[x]],
+                to: frame.numbers(rows[y]),
+                f"error_{to}": errors,
+            },
         )
     ends = [shown[names[0]], shown[names[-1]]]
     for index, (what, height) in enumerate((reference or {}).items()):
-        lines.level(fig, what, float(height), ends, index, {})
-    upright = _layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y)
+        lines.level(fig, what, float(height), ends, index, {}, upright=horizontal)
+    values_axis = _layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y)
     if log_y:  # a bar starts at a power of ten below the smallest, not at plotly's own choice
         values = [v for v in [*frame.finite(df[y]), *(reference or {}).values()] if v > 0]
         floor = math.ceil(math.log10(min(values)) - 0.15) - 1
-        upright["range"] = [floor, math.log10(max(values)) + 0.12]
-    order = {"type": "category", "categoryorder": "array", "categoryarray": list(shown.values())}
+        values_axis["range"] = [floor, math.log10(max(values)) + 0.12]
+    names_axis = _layout.x_axis(frame.label(x, labels)) | {
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": list(shown.values()),
+    }
+    if horizontal:
+        names_axis["autorange"] = "reversed"
+    room = 48 + 15 * max(_layout.lines(text) for text in shown.values())
     return _layout.finish(
         fig,
         title,
         legend=frame.label(colour, labels) if colour else "",
-        below=48 + 15 * max(_layout.lines(text) for text in shown.values()),
+        height=max(340, 44 * len(shown)) if horizontal else 340,
+        below=54 if horizontal else room,
         barmode="group",
         bargap=0.25,
         bargroupgap=0.06,
-        xaxis=_layout.x_axis(frame.label(x, labels)) | order,
-        yaxis=upright,
+        **{f"{at}axis": names_axis, f"{to}axis": values_axis},
     )
 
 
