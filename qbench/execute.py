@@ -89,7 +89,7 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
             stderr_file=report,
             cwd=str(job.output.parent),
             report=report,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as error:
         failure = (
