@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from qbench import data, paths, store
+from qbench.files import write_atomically
 from qbench.models.tfc import quant_tfc
 
 MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table I
@@ -177,7 +178,7 @@ def _save(checkpoint: Path | None, log: list[dict], **parts: Any) -> None:
     torch.save({**state, "log": log, "rng": torch.get_rng_state()}, buffer)
     content = buffer.getvalue()
     with store.writing(checkpoint.parent):
-        store.write_atomically(checkpoint, hashlib.sha256(content).digest() + content)
+        write_atomically(checkpoint, hashlib.sha256(content).digest() + content)
 
 
 def _load(checkpoint: Path | None) -> dict[str, Any] | None:
@@ -189,4 +190,5 @@ def _load(checkpoint: Path | None) -> dict[str, Any] | None:
     if hashlib.sha256(content).digest() != digest:
         print(f"{paths.shown(checkpoint)} is damaged: training begins again", file=sys.stderr)
         return None
-    return torch.load(io.BytesIO(content), weights_only=True)
+    buffer = io.BytesIO(content)
+    return torch.load(buffer, weights_only=True)
