@@ -36,13 +36,18 @@ class Counted:
         return pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25 + self.step * self.calls]})
 
 
-def home(tmp_path, monkeypatch):
-    """Two empty stores, and a process that has used no result yet."""
+def empty_stores(tmp_path, monkeypatch) -> None:
+    """No result is stored, and this process has used none yet."""
     monkeypatch.setenv("QBENCH_RESULTS", str(tmp_path / "local"))
     monkeypatch.delenv("QBENCH_RECOMPUTE", raising=False)
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
     monkeypatch.setattr(store, "_used", {})
     monkeypatch.setattr(store, "_computed", set())
+
+
+def home(tmp_path, monkeypatch):
+    """Two empty stores, and a process that has used no result yet."""
+    empty_stores(tmp_path, monkeypatch)
     toy = types.ModuleType("qbench.toy")
     toy.ramp = ramp
     monkeypatch.setitem(sys.modules, "qbench.toy", toy)

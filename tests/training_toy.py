@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from store_toy import empty_stores
 from torch import nn
 
-from qbench import paths, store, training
+from qbench import training
 from qbench.data import Dataset, Split
 
 INPUTS, CLASSES = 16, 3
@@ -70,11 +71,7 @@ def stop_after(patch: pytest.MonkeyPatch, epochs: int) -> None:
 
 def home(tmp_path, monkeypatch):
     """Empty stores, one thread, and `toy` in place of every data set."""
-    monkeypatch.setenv("QBENCH_RESULTS", str(tmp_path / "local"))
-    monkeypatch.delenv("QBENCH_RECOMPUTE", raising=False)
-    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
-    monkeypatch.setattr(store, "_used", {})
-    monkeypatch.setattr(store, "_computed", set())
+    empty_stores(tmp_path, monkeypatch)
     monkeypatch.setattr(training.data, "load", lambda name, **_: toy())
     with torch.random.fork_rng(devices=[]), training._threads(1):
         torch.manual_seed(0)
