@@ -20,8 +20,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,69 @@ def run(function: Callable[..., pd.DataFrame], /, **parameters: Any) -> pd.DataF
         return function(**parameters, checkpoint=work)
 
     return get_or_run(asked, call)
+
+
+def run_together(
+    function: Callable[..., pd.DataFrame],
+    asked: Sequence[Mapping[str, Any]],
+    together: Callable[[list[dict[str, Any]], Path], Iterable[pd.DataFrame | None]],
+    *,
+    recompute: bool | None = None,
+) -> list[pd.DataFrame | None]:
+    """`run` for many sets of parameters of one function, of which a group is quicker than each.
+
+    What is stored is returned; for the rest `together` is called once with their parameters and a
+    folder for checkpoints, and returns a table for each, or None for one that failed: that one is
+    not stored. Every table must be what `function` alone would return. `recompute` as in
+    `get_or_run`. Raises `StoreError` as that does.
+    """
+    if recompute is None:
+        recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
+    specs = {key(one): one for one in (spec(function, **values) for values in asked)}
+
+    def missing() -> list[str]:
+        if recompute:
+            return [name for name in specs if name not in _computed]
+        return [name for name, one in specs.items() if not find(one)]
+
+    failed = set()
+    if names := missing():
+        with ExitStack() as locks:
+            for name in sorted(names):  # in one order everywhere: no two processes block each other
+                locks.enter_context(_lock(specs[name], name))
+            names = [name for name in names if name in missing()]
+            if names:
+                failed = _compute_together([specs[name] for name in names], together, recompute)
+    return [None if name in failed else _use(find(one)).table() for name, one in specs.items()]
+
+
+def _compute_together(
+    specs: list[Spec],
+    together: Callable[[list[dict[str, Any]], Path], Iterable[pd.DataFrame | None]],
+    recompute: bool,
+) -> set[str]:
+    """Compute and store these; returns the keys of those that failed."""
+    names = [key(one) for one in specs]
+    work = _unfinished(hashlib.sha256("".join(sorted(names)).encode()).hexdigest()[:20])
+    if recompute:  # from nothing: what an interrupted run left is no proof
+        shutil.rmtree(work, ignore_errors=True)
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)
+    started, clock = provenance.now(), time.perf_counter()
+    tables = list(together([dict(one["parameters"]) for one in specs], work))
+    seconds = (time.perf_counter() - clock) / len(specs)
+    failed = set()
+    for name, one, table in zip(names, specs, tables, strict=True):
+        if table is None:
+            failed.add(name)
+            continue
+        before = _stored_before(one) if recompute else None
+        entry = _write(one, table, started=started, seconds=seconds, together=len(specs))
+        _computed.add(name)
+        if before is not None:
+            print(f"{_title(one)}{RECOMPUTED}{compare(before, entry.table())}", file=sys.stderr)
+    shutil.rmtree(work, ignore_errors=True)
+    return failed
 
 
 def find(spec: Spec) -> Entry | None:
@@ -325,7 +388,9 @@ def _stored_before(spec: Spec) -> pd.DataFrame | None:
         return None
 
 
-def _write(spec: Spec, table: pd.DataFrame, *, started: str, seconds: float) -> Entry:
+def _write(
+    spec: Spec, table: pd.DataFrame, *, started: str, seconds: float, together: int = 1
+) -> Entry:
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{spec['method']} must return a DataFrame, not {type(table).__name__}")
     content = _parquet(table)
@@ -336,6 +401,7 @@ def _write(spec: Spec, table: pd.DataFrame, *, started: str, seconds: float) -> 
         "columns": list(table.columns),
         "date": started,
         "seconds": round(seconds, 3),
+        "together": together,
         "peak_memory_mib": provenance.peak_memory_mib(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),

@@ -1,0 +1,112 @@
+"""Train many same-shaped quantised perceptrons as one fused model.
+
+`grid(...)` makes the members, `train(members, images, ...)` trains them; `quant_mlps` is what
+chapters ask for, stored member by member. Training needs torch, NumPy and pandas only, storing
+pyarrow as well, and `quant_mlps` the data sets.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from qbench import store
+
+from .fitting import Outcome, train
+from .members import Member, SweepError, grid
+
+__all__ = [
+    "Member",
+    "Outcome",
+    "SweepError",
+    "evaluation_epochs",
+    "grid",
+    "quant_mlp",
+    "quant_mlps",
+    "train",
+]
+
+
+def evaluation_epochs(epochs: int) -> list[int]:
+    """The epochs that a stored run is evaluated after: 1 to 10, every fifth and the last."""
+    return sorted({*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs})
+
+
+@store.method(version=1)
+def quant_mlp(
+    *,
+    dataset: str,
+    weight_bits: int,
+    act_bits: int,
+    epochs: int = 100,
+    hidden: int = 64,
+    seed: int = 0,
+    learning_rate: float = 0.01,
+    dropout: float = 0.2,
+    batch_size: int = 100,
+    checkpoint: Path | None = None,
+) -> pd.DataFrame:
+    """Train one QuantTFC as a sweep of one member; the same numbers as in any larger sweep.
+
+    Images resized to 32×32; the recipe of Ducasse et al. 2021, Table I. Returns the table that
+    `Outcome` describes at `evaluation_epochs`. Raises `FloatingPointError` when the loss is no
+    longer finite.
+    """
+    member = Member(weight_bits, act_bits, seed, learning_rate, dropout)
+    outcome = _train(dataset, [member], epochs, hidden, batch_size, checkpoint)
+    if member in outcome.diverged:
+        raise FloatingPointError(outcome.diverged[member])
+    return outcome.tables[member]
+
+
+def quant_mlps(
+    dataset: str,
+    members: Sequence[Member],
+    *,
+    epochs: int = 100,
+    hidden: int = 64,
+    batch_size: int = 100,
+) -> dict[Member, pd.DataFrame]:
+    """`quant_mlp` for many members, from the store where it has them, the others in one sweep.
+
+    A member whose loss was no longer finite is named on standard error and left out.
+    """
+    same: dict[str, Any] = {"epochs": epochs, "hidden": hidden, "batch_size": batch_size}
+
+    def together(asked: list[dict[str, Any]], checkpoint: Path) -> list[pd.DataFrame | None]:
+        names = Member.__dataclass_fields__
+        wanted = [Member(**{name: one[name] for name in names}) for one in asked]
+        outcome = _train(dataset, wanted, checkpoint=checkpoint, **same)
+        for sentence in outcome.diverged.values():
+            print(sentence, file=sys.stderr)
+        return [outcome.tables.get(member) for member in wanted]
+
+    asked = [{"dataset": dataset, **asdict(member), **same} for member in members]
+    tables = store.run_together(quant_mlp, asked, together)
+    pairs = zip(members, tables, strict=True)
+    return {member: table for member, table in pairs if table is not None}
+
+
+def _train(
+    dataset: str,
+    members: Sequence[Member],
+    epochs: int,
+    hidden: int,
+    batch_size: int,
+    checkpoint: Path | None,
+) -> Outcome:
+    from qbench import data  # its catalogue needs more packages than training does
+
+    return train(
+        members,
+        data.load(dataset, size=32, flatten=True, normalise="unit"),
+        epochs=epochs,
+        hidden=hidden,
+        batch_size=batch_size,
+        evaluate_at=evaluation_epochs(epochs),
+        checkpoint=checkpoint,
+        title=f"{dataset}, {len(members)} network{'s' * (len(members) > 1)}",
+    )
