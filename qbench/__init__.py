@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _ROOMS = (
     "book",
     "chapters",
+    "checkpoints",
     "cli",
     "data",
     "errors",
@@ -25,7 +26,11 @@ _ROOMS = (
     "provenance",
     "quantizers",
     "reference",
+    "speed",
     "store",
+    "studies",
+    "sweep",
+    "threads",
     "training",
 )
 

@@ -248,12 +248,12 @@ def results_show(key: str) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of that draw.")
 @_in_a_sentence
 def results_verify(keys: tuple[str, ...], sample: int | None, seed: int) -> None:
-    """Compute stored results again (default: all) and compare; status 1 if one differs."""
+    """Compute stored results again (default: all but timings); status 1 if one differs."""
     import random
 
     from qbench import store
 
-    chosen = [store.lookup(key) for key in keys] or list(store.entries())
+    chosen = [store.lookup(key) for key in keys] or list(filter(store.repeatable, store.entries()))
     if sample and sample < len(chosen):
         chosen = random.Random(seed).sample(chosen, sample)
     differing = 0

@@ -1,10 +1,11 @@
 """The parts of the prose pages that are made from files: tables of data, errata, runs, pins."""
 
 import html
+from collections.abc import Mapping
 
 import pandas as pd
 
-from qbench import data, paths, plots, provenance, reference, store
+from qbench import data, paths, plots, provenance, reference, speed, store
 
 TITLES = {
     "stewart2021": "Stewart et al. 2021",
@@ -14,6 +15,7 @@ TITLES = {
     "vailakis2022": "Vailakis 2022",
     "horowitz2014": "Horowitz 2014",
 }
+SPEED = (speed.sweep_step, speed.sweep_scaling, speed.sweep_epoch)
 
 
 def generated() -> dict[str, str]:
@@ -24,11 +26,13 @@ def generated() -> dict[str, str]:
         "errata.md": _errata(),
         "runs.md": _runs(),
         "pins.md": _pins(),
+        "speed.md": _speed(),
     }
 
 
-def _table(frame: pd.DataFrame, caption: str) -> str:
-    return f"```{{raw}} html\n{plots.table(frame, caption=caption)._repr_html_()}\n```\n"
+def _table(frame: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> str:
+    shown = plots.table(frame, caption=caption, formats=formats)
+    return f"```{{raw}} html\n{shown._repr_html_()}\n```\n"
 
 
 def _datasets() -> str:
@@ -91,3 +95,82 @@ def _pins() -> str:
     pins = [html.escape(line) for line in lines if line and not line.startswith("#")]
     block = "```text\n" + "\n".join(pins) + "\n```\n"
     return f"````{{dropdown}} All {len(pins)} pinned packages\n{block}````\n"
+
+
+def _speed() -> str:
+    """What was published of `qbench.speed` with its usual settings, the machine in front."""
+    keys = {store.key(store.spec(f)): f.__name__ for f in SPEED}
+    found = {keys[e.key]: e for e in store.entries() if e.published and e.key in keys}
+    if not found:
+        return "No speed has been published yet; `make bench` measures it.\n"
+    parts = [f"{place}\n" for place in dict.fromkeys(map(_measured_on, found.values()))]
+    tables = {name: entry.table() for name, entry in found.items()}
+    if "sweep_step" in found:
+        asked = found["sweep_step"].spec["parameters"]
+        parts.append(_ratios(speed.ratios(tables["sweep_step"]), asked))
+    if "sweep_scaling" in found:
+        asked = found["sweep_scaling"].spec["parameters"]
+        parts.append(_costs(speed.costs(tables["sweep_scaling"]), asked))
+    if len(found) == len(SPEED):
+        compared = speed.targets(*(tables[f.__name__] for f in SPEED))
+        parts.append(_table(compared, "What the sweep was to reach, and what was measured"))
+    return "\n".join(parts)
+
+
+def _measured_on(entry: store.Entry) -> str:
+    record = entry.record
+    machine, versions = record["machine"], record["versions"]
+    return (
+        f"Measured on {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB of memory, with PyTorch {versions['torch']} and Brevitas "
+        f"{versions['brevitas']}, on {record['date'][:10]} at commit {record['commit'] or '—'}."
+    )
+
+
+def _ratios(found: pd.DataFrame, asked: store.Spec) -> str:
+    models = len(asked["weight_bits"]) * len(asked["act_bits"])
+    shown = pd.DataFrame(
+        {
+            "contender": found["contender"],
+            "JIT": found["jit"],
+            "threads": found["threads"],
+            "ms": found["ms"],
+            "quartiles": _quartiles(found),
+            "times the fused sweep": found["times"],
+            "with as many threads": found["times_same_threads"],
+            "its best": found["best"].map({True: "yes", False: ""}),
+        }
+    )
+    formats = {"ms": ",.1f", "times the fused sweep": ".2f", "with as many threads": ".2f"}
+    caption = (
+        f"One training step of all {models} configurations, {asked['hidden']} neurons a hidden "
+        f"layer, {asked['batch_size']} images a batch; medians of {asked['rounds']} rounds"
+    )
+    return _table(shown, caption, formats)
+
+
+def _costs(found: pd.DataFrame, asked: store.Spec) -> str:
+    shown = pd.DataFrame(
+        {
+            "members": found["members"],
+            "hidden width": found["hidden"],
+            "ms": found["ms"],
+            "quartiles": _quartiles(found),
+            "ms a member": found["ms_member"],
+            "GFLOP": found["gflop"],
+            "GFLOP/s": found["gflops"],
+            "share of the peak": found["peak_share"],
+        }
+    )
+    formats = {"ms": ",.1f", "ms a member": ".3f", "GFLOP": ".3f", "GFLOP/s": ".1f"}
+    formats |= {"share of the peak": "{:.0f} %"}
+    caption = (
+        f"One step of the fused sweep against its size, {asked['threads']} threads; medians of "
+        f"{asked['rounds']} rounds"
+    )
+    return _table(shown, caption, formats)
+
+
+def _quartiles(found: pd.DataFrame) -> list[str]:
+    pairs = zip(found["ms_low"], found["ms_high"], strict=True)
+    return [f"{low:,.1f}–{high:,.1f}" for low, high in pairs]

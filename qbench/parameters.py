@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from qbench.errors import UserError, nearest
 
@@ -96,6 +105,27 @@ class BitWidthSweep(Parameters):
     learning_rate: Number = Field(0.01, gt=0, le=1, description="Adam's initial learning rate")
     dropout: Number = Field(0.2, ge=0, lt=1, description="dropout on the inputs and hidden layers")
     batch_size: Whole = Field(100, ge=2, le=10_000, description="images a training step")
+    baseline: bool = Field(True, description="train the float32 network as well")
+    report_at: ListOf(Whole) | None = Field(
+        None,
+        description="epochs shown in the table",
+        json_schema_extra={
+            "allowed": "a list of epochs that are trained and evaluated (1 to 10, every fifth and "
+            "the last), or None for 10, 20, 30, 40, 50, 100 as far as trained"
+        },
+    )
+
+    @field_validator("report_at")
+    @classmethod
+    def _evaluated(cls, value: list[int] | None, info: ValidationInfo) -> list[int]:
+        if (epochs := info.data.get("epochs")) is None:  # refused itself
+            return []
+        evaluated = {*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs}
+        if value is None:
+            return sorted(evaluated & {10, 20, 30, 40, 50, 100, epochs})
+        if not evaluated.issuperset(value):
+            raise ValueError("not evaluated")
+        return sorted(value)
 
 
 CHAPTERS: dict[str, type[Parameters]] = {

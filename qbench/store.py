@@ -45,14 +45,16 @@ class StoreError(UserError, RuntimeError):
     """A stored result is missing, damaged or cannot be written."""
 
 
-def method(version: int) -> Callable[[Callable], Callable]:
+def method(version: int, *, repeatable: bool = True) -> Callable[[Callable], Callable]:
     """Mark a function `(**parameters) -> DataFrame` whose results may be stored.
 
     Raise `version` whenever a change alters the numbers: results of other versions are not used.
+    `repeatable` is False for what measures times: no second run gives the same.
     """
 
     def mark(function: Callable) -> Callable:
         function.qbench_version = version
+        function.qbench_repeatable = repeatable
         return function
 
     return mark
@@ -282,11 +284,25 @@ def publish(entry: Entry) -> Entry:
     return _put(paths.PUBLISHED / entry.spec["method"], entry.record, entry.content())
 
 
+def repeatable(entry: Entry) -> bool:
+    """Whether a second run must give the same; errors as `recompute`."""
+    return _function(entry).qbench_repeatable
+
+
 def recompute(entry: Entry) -> str:
     """Compute a stored result again, store nothing, and say how the two compare (`compare`).
 
-    Raises `StoreError` when its method is gone, has another version now or cannot be run here.
+    Raises `StoreError` when its method is gone, has another version now, cannot be run here or
+    measures times.
     """
+    function = _function(entry)
+    if not function.qbench_repeatable:
+        raise StoreError(f"{entry.key} is a measurement of time, which no second run repeats.")
+    computed = _parquet(function(**entry.spec["parameters"]))
+    return compare(entry.table(), pd.read_parquet(io.BytesIO(computed)))
+
+
+def _function(entry: Entry) -> Callable[..., pd.DataFrame]:
     module, _, name = entry.spec["method"].rpartition(".")
     if not re.fullmatch(r"[a-z]\w*(\.[a-z]\w*)*", module):
         raise entry.damaged(f"{entry.spec['method']!r} is not a method of qbench")
@@ -302,8 +318,7 @@ def recompute(entry: Entry) -> str:
             f"{entry.key} was made by version {entry.spec['version']} of {entry.spec['method']}, "
             f"which is at version {version} now: it is no longer used and can be deleted."
         )
-    computed = _parquet(function(**entry.spec["parameters"]))
-    return compare(entry.table(), pd.read_parquet(io.BytesIO(computed)))
+    return function
 
 
 def compare(stored: pd.DataFrame, computed: pd.DataFrame) -> str:

@@ -3,12 +3,8 @@
 `fit` is the loop, to be read from top to bottom; `quant_mlp` is the experiment that chapters store.
 """
 
-import hashlib
-import io
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +14,13 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from qbench import data, paths, store
-from qbench.files import write_atomically
+from qbench import checkpoints, data, store, threads
 from qbench.models.tfc import quant_tfc
 
 MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table I
 
 
-@store.method(version=1)
+@store.method(version=2)
 def quant_mlp(
     *,
     dataset: str,
@@ -47,7 +42,7 @@ def quant_mlp(
     thread: layers this small are slower on two, and the sums are then the same on any machine size.
     """
     images = data.load(dataset, size=32, flatten=True, normalise="unit")
-    with torch.random.fork_rng(devices=[]), _threads(1):
+    with torch.random.fork_rng(devices=[]), threads.at_most(1):
         torch.manual_seed(seed)
         model = quant_tfc(
             inputs=images.train.images.shape[1],
@@ -90,7 +85,7 @@ def fit(
     Raises `FloatingPointError` when the loss is no longer finite and `store.StoreError` when the
     checkpoint cannot be written.
     """
-    before = _load(checkpoint)
+    before = checkpoints.load(checkpoint)
     if before:  # ahead of the optimiser: Brevitas makes new parameters when it loads a state
         model.load_state_dict(before["model"])
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
@@ -119,21 +114,14 @@ def fit(
                 "test_error": error_rate(model, images.test),
             }
         )
-        _save(checkpoint, log, model=model, optimiser=optimiser, schedule=schedule)
+        if checkpoint:
+            parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+            state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+            checkpoints.save(checkpoint, state | {"log": log, "rng": torch.get_rng_state()})
         progress.set_postfix_str(f"validation error {log[-1]['valid_error']:.2f} %", refresh=False)
         progress.update()
     progress.close()
     return pd.DataFrame(log)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train_epoch(
@@ -167,28 +155,3 @@ def error_rate(model: nn.Module, split: "data.Split", batch_size: int = 2500) ->
     pairs = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
     wrong = sum(int((model(images).argmax(1) != labels).sum()) for images, labels in pairs)
     return 100 * wrong / len(split.labels)
-
-
-def _save(checkpoint: Path | None, log: list[dict], **parts: Any) -> None:
-    """Write the state of everything that training changes, behind its own SHA-256 digest."""
-    if checkpoint is None:
-        return
-    state = {name: part.state_dict() for name, part in parts.items()}
-    buffer = io.BytesIO()
-    torch.save({**state, "log": log, "rng": torch.get_rng_state()}, buffer)
-    content = buffer.getvalue()
-    with store.writing(checkpoint.parent):
-        write_atomically(checkpoint, hashlib.sha256(content).digest() + content)
-
-
-def _load(checkpoint: Path | None) -> dict[str, Any] | None:
-    """The state that `_save` left; None where there is none, or where it has been damaged."""
-    if checkpoint is None or not checkpoint.exists():
-        return None
-    written = checkpoint.read_bytes()
-    digest, content = written[:32], written[32:]
-    if hashlib.sha256(content).digest() != digest:
-        print(f"{paths.shown(checkpoint)} is damaged: training begins again", file=sys.stderr)
-        return None
-    buffer = io.BytesIO(content)
-    return torch.load(buffer, weights_only=True)

@@ -21,6 +21,10 @@ atexit.register(shutil.rmtree, _results, ignore_errors=True)
 os.environ["QBENCH_RESULTS"] = _results
 
 
+# Two processes test at a time: with several threads each they would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """An empty store: no local results and no published ones."""

@@ -65,8 +65,29 @@ def figures(sweep: pd.DataFrame) -> dict:
         "facets": plots.curves(
             sweep, "bits", "acc", "acts", "net", reference={"float32": 98.5}, labels=LABELS
         ),
+        "menu": plots.curves(
+            sweep[(sweep.net == "SFC") | (sweep.acts != 3)],  # one line has no choice 3
+            "bits",
+            "acc",
+            "net",
+            spread="sd",
+            reference=published,
+            menu="acts",
+            name="{net} A{acts}",
+            labels=LABELS,
+            title="Accuracy of two networks",
+        ),
         "steps": plots.steps(stairs, "x", "q", "k", "kind", identity=True),
         "heat_map": plots.heat_map(tfc, "bits", "acts", "acc", labels=LABELS),
+        "marks": plots.heat_map(
+            tfc.assign(good=tfc.acc.isna() | (tfc.acc > 94) | (tfc.acc < 90)),
+            "bits",
+            "acts",
+            "acc",
+            labels=LABELS,
+            mark="good",
+            mark_name="far from 92 %",
+        ),
         "surface": plots.surface(tfc, "bits", "acts", "acc", plane=96.0, labels=LABELS),
         "radar": plots.radar(marks, "what", "score", "net", labels=LABELS),
         "pareto": plots.pareto(sweep, "lut", "acc", "net", labels=LABELS, log_x=True),

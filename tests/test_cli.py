@@ -13,6 +13,7 @@ from qbench import cli, execute, paths, store
 from qbench.execute import Job
 
 TINY = ["-p", "weight_bits", "2", "-p", "act_bits", "2", "-p", "epochs", "1", "-p", "hidden", "8"]
+TINY += ["-p", "baseline", "false"]
 SOURCE = paths.NOTEBOOKS / "02_bit_width_sweep.ipynb"
 
 
@@ -110,7 +111,7 @@ def test_a_chapter_runs_is_stored_and_is_recomputed_to_the_same_numbers(tmp_path
     done = qbench("run", "02", *TINY, "--recompute", "-o", str(out))
     assert done.exit_code == 1
     differs, count = done.stderr.splitlines()[-2:]
-    assert differs.startswith("qbench: 02_bit_width_sweep: training.quant_mlp ")
+    assert differs.startswith("qbench: 02_bit_width_sweep: sweep.quant_mlp ")
     assert differs.endswith(": recomputed, differs: test_error by up to 1")
     assert count == "qbench: 1 result recomputed, 1 not as stored before."
 
@@ -148,10 +149,10 @@ def test_the_list_goes_on_behind_a_damaged_result(results):
 
 def test_verify_fails_where_a_stored_number_is_not_what_a_run_gives(results):
     parameters = {"dataset": "mnist5k", "weight_bits": 2, "act_bits": 2, "epochs": 1, "hidden": 8}
-    from qbench import training
+    from qbench import sweep
 
-    spec = store.spec(training.quant_mlp, **parameters)
-    table = training.quant_mlp(**parameters)
+    spec = store.spec(sweep.quant_mlp, **parameters)
+    table = sweep.quant_mlp(**parameters)
     store.get_or_run(spec, lambda: table.assign(test_error=table.test_error - 1))
     done = qbench("results", "verify")
     assert done.exit_code == 1

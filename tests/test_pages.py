@@ -15,6 +15,7 @@ PAGES = [
     "book/how_to",
     "book/datasets",
     "book/published",
+    "book/speed",
     "book/environment",
     "book/references",
     *(f"notebooks/{chapter.name}" for chapter in chapters.all_chapters()),

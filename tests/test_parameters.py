@@ -113,8 +113,23 @@ def test_every_parameter_is_described(chapter):
     rows = describe(chapter)
     assert [name for name, _, _, _ in rows] == list(CHAPTERS[chapter].model_fields)
     for _, allowed, _, meaning in rows:
-        assert allowed.startswith(("a number ", "a whole number ", "a list of ", "one of "))
+        kinds = ("a number ", "a whole number ", "a list of ", "one of ", "true or false")
+        assert allowed.startswith(kinds)
         assert meaning and not meaning.endswith(".")
+
+
+def test_reported_epochs_are_those_of_the_papers_as_far_as_trained():
+    assert check(SWEEP, epochs=100).report_at == [10, 20, 30, 40, 50, 100]
+    assert check(SWEEP, epochs=25).report_at == [10, 20, 25]
+    assert check(SWEEP, epochs=3).report_at == [3]
+    assert check(SWEEP, epochs=23, report_at="23,1,15").report_at == [1, 15, 23]
+
+
+@pytest.mark.parametrize("asked", [[101], [0], [12], [], [5, 5], "x", 10.5])
+def test_reported_epochs_beyond_those_trained_or_evaluated_are_refused(asked):
+    said = says(SWEEP, epochs=100, report_at=asked)
+    assert said.startswith("report_at must be a list of epochs that are trained and evaluated")
+    assert says(SWEEP, epochs=0, report_at=[1]).startswith("epochs must be"), "one fault, said once"
 
 
 # Sentences

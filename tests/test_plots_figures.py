@@ -182,6 +182,35 @@ def test_heat_map(figures: dict) -> None:
     assert len(text.text) == 15 and text.text[0] == "88.0"
 
 
+def test_marked_cells_have_frames(figures: dict, sweep: pd.DataFrame) -> None:
+    fig = figures["marks"]
+    cells, text, key = fig.data
+    frames = {}
+    for shape in fig.layout.shapes:
+        across, up = (shape.x0 + shape.x1) / 2, (shape.y0 + shape.y1) / 2
+        frames[round(across) + 1, round(up) + 1] = shape.line.color
+        assert 0 < shape.x1 - across < 0.5 and 0 < shape.y1 - up < 0.5  # inside the cell
+    good = sweep[(sweep.net == "TFC") & ((sweep.acc > 94) | (sweep.acc < 90))]
+    assert set(frames) == set(zip(good.bits, good.acts, strict=True))  # the missing cell has none
+    inks = dict(zip(zip(text.x, text.y, strict=True), text.textfont.color, strict=True))
+    for (bits, acts), colour in frames.items():
+        assert colour == theme.fade(inks[str(bits), str(acts)], 1)
+        assert colour not in theme.CSS_VARIABLES  # or a theme would replace it
+        assert cells.text[acts - 1][bits - 1] == "<br><b>far from 92 %</b>"
+    assert {theme.fade(ink, 1) for ink in ("#000000", "#ffffff")} == set(frames.values())
+    assert sum(map(bool, itertools.chain(*cells.text))) == len(frames)
+    assert "%{text}" in cells.hovertemplate
+    assert fig.layout.showlegend and key.name == "far from 92 %" and key.x == (None,)
+    assert text.textfont.size <= figures["heat_map"].data[1].textfont.size
+
+
+def test_nothing_marked_needs_no_legend(figures: dict, sweep: pd.DataFrame) -> None:
+    df = sweep[sweep.net == "TFC"].assign(good=False)
+    fig = plots.heat_map(df, "bits", "acts", "acc", mark="good")
+    assert len(fig.data) == 2 and not fig.layout.shapes and not fig.layout.showlegend
+    assert fig.layout.height == figures["heat_map"].layout.height
+
+
 def test_surface_and_plane(figures: dict) -> None:
     surface, plane = figures["surface"].data
     assert len(surface.z) == 4 and surface.z[1][0] is None
@@ -276,8 +305,41 @@ def test_one_cell_and_a_flat_surface(value: float) -> None:
         (lambda d: plots.curves(d.assign(n=range(32)), "bits", "acc", "n"), "at most 13 series"),
         (lambda d: plots.curves(d.assign(z=-d.bits), "z", "acc", log_x=True), "positive numbers"),
         (lambda d: plots.curves(d.assign(acc=np.nan), "bits", "acc"), "finds no finite number"),
+        (
+            lambda d: plots.curves(d, "bits", "acc", "lut", menu="acts", facet="net"),
+            "a menu or facet and dash, not both",
+        ),
+        (
+            lambda d: plots.curves(d, "bits", "acc", "lut", menu="acts", dash="net"),
+            "a menu or facet and dash, not both",
+        ),
+        (lambda d: plots.curves(d, "bits", "acc", menu="width"), "no column 'width' for menu"),
+        (lambda d: plots.curves(d, "bits", "acc", menu_first=3), "menu_first only with menu"),
+        (
+            lambda d: plots.curves(d, "bits", "acc", menu="acts", menu_first=5),
+            "no 5 in column 'acts' to show first; it has 1, 2, 3, 4",
+        ),
+        (
+            lambda d: plots.curves(d.assign(acts=np.nan), "bits", "acc", menu="acts"),
+            "no value in column 'acts' for menu",
+        ),
+        (
+            lambda d: plots.curves(
+                d.assign(acts=d.acts.where(d.acc.isna())), "bits", "acc", menu="acts"
+            ),
+            "no finite number in column 'acc'",
+        ),
+        (
+            lambda d: plots.curves(d, "bits", "acc", "net", menu="acts", name="W{bits}"),
+            r"curves fills in \{net\} and \{acts\} in a name, which does not fit 'W\{bits\}'",
+        ),
         (lambda d: plots.curves([1, 2], "bits", "acc"), "draws a pandas DataFrame, not a list"),
         (lambda d: plots.heat_map(d, "bits", "acts", "acc"), "one row for each pair"),
+        (lambda d: plots.heat_map(d, "bits", "acts", "acc", mark="good"), "'good' for mark"),
+        (
+            lambda d: plots.heat_map(d, "bits", "acts", "acc", mark="lut"),
+            "true or false in column 'lut' for mark, not int64",
+        ),
         (lambda d: plots.surface(d, "net", "acts", "acc"), "needs numbers for x"),
         (lambda d: plots.radar(d, "net", "acc"), "at least 3 criteria"),
         (lambda d: plots.pareto(d, "lut", "acc", better=("low", "high")), "not 'low'"),

@@ -25,7 +25,7 @@ figures = pytest.fixture(plots_samples.figures, scope="module")
 # Bundles ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["curves", "heat_map", "surface", "radar", "bars"])
+@pytest.mark.parametrize("kind", ["curves", "menu", "heat_map", "surface", "radar", "bars"])
 def test_bundle_is_the_same_twice(figures: dict, kind: str) -> None:
     first, second = (plots.html(figures[kind], caption="c", alt="a") for _ in range(2))
     assert first == second
@@ -51,6 +51,19 @@ def test_bundle_holds_the_figure(figures: dict) -> None:
     assert len(page) < 60_000
     without = plots.html(figures["heat_map"], caption="c", alt="a", static=False)
     assert "<svg" not in without and "<noscript><p>a</p></noscript>" in without
+
+
+def test_bundle_of_a_menu(figures: dict) -> None:
+    page = plots.html(figures["menu"], caption="c", alt="a")
+    spec = json.loads(re.search(r"json\" class=\"qbench-figure\">(.*?)</script>", page)[1])
+    assert spec["layout"]["meta"]["menu"]["names"] == ["1", "2", "3", "4"]
+    assert spec["layout"]["meta"]["menu"]["first"] == 1
+    assert "updatemenus" not in spec["layout"]  # the page draws its own
+    assert "<summary>Static form · Activation width (bits): 2</summary>" in page
+    for choice in range(4):
+        keys = [t["meta"]["line"] for t in spec["data"] if t["meta"]["choice"] == choice]
+        lines = ["0-0", "0-1", "1-0", "1-1"][2 if choice == 2 else 0 :]
+        assert keys[: len(lines)] == lines and len(keys) == len(set(keys))
 
 
 @pytest.mark.parametrize(
@@ -166,6 +179,20 @@ _SETTLED = """() => {
 }"""
 
 
+# Of the figure with a menu: the lines in sight, their colours, the range, the legend, the size.
+_CHOSEN = """() => {
+  const live = document.querySelector('.qb-menu ~ .qb-live');
+  const lines = live._fullData.filter((t) => t.mode === 'lines+markers' && t.visible === true);
+  return {
+    names: lines.map((line) => line.name),
+    colours: lines.map((line) => line.line.color),
+    legend: [...live.querySelectorAll('.legendtext')].map((text) => text.textContent),
+    range: live._fullLayout.yaxis.range,
+    height: live._fullLayout.height,
+  };
+}"""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
     """Drawn in both themes and widths, nothing cut off, no error, no request but for files."""
@@ -205,20 +232,42 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
             assert page.evaluate(_BAD_TEXTS) == []
             assert page.evaluate("document.querySelectorAll('.qb-static[open]').length") == 0
 
-        def ink(page) -> str:
-            fill = "getComputedStyle(document.querySelector('.xtick text')).fill"
-            return "#" + "".join(f"{int(c):02x}" for c in re.findall(r"\d+", page.evaluate(fill)))
+        def ink(page, part: str = ".xtick text", role: str = "fill") -> str:
+            tint = page.evaluate(f"getComputedStyle(document.querySelector('{part}')).{role}")
+            return "#" + "".join(f"{int(c):02x}" for c in re.findall(r"\d+", tint)[:3])
+
+        def choose(page, acts: str, names: list[str]) -> dict:
+            page.get_by_label("Activation width (bits):").select_option(acts)
+            wait = f"() => ({_CHOSEN})().names.join() === '{','.join(names)}'"
+            page.wait_for_function(wait)
+            return page.evaluate(_CHOSEN)
 
         page = visit("all", 400)
         settled(page)
         assert theme.contrast(ink(page), theme.PAPER_DARK) >= 4.5
+        before = page.evaluate(_CHOSEN)
+        assert before["names"] == ["TFC A2", "SFC A2"] and "published" in before["legend"]
+        after = choose(page, "4", ["TFC A4", "SFC A4"])
+        assert after["legend"] == ["TFC A4", "SFC A4"]
+        assert all(after[key] == before[key] for key in ("colours", "range", "height"))
+        assert page.locator(".updatemenu-header").count() == 0
+        page.locator(".qb-menu ~ .qb-live .legendtoggle").first.click(force=True)
+        choose(page, "1", ["SFC A1"])  # the line that is hidden in the legend stays hidden
+        choose(page, "3", ["SFC A3"])  # and no other one takes its place
+        frames = page.locator(".shapelayer path").count()
+        assert frames == len(figures["marks"].layout.shapes)
+        mark = ".qb-live:has(.shapelayer path) .legendpoints path", "stroke"
+        assert theme.contrast(ink(page, *mark), theme.PAPER_DARK) >= 4.5
         page.evaluate("document.documentElement.dataset.theme = 'light'")
         page.set_viewport_size({"width": 1280, "height": 5000})  # both are followed
         page.wait_for_function("document.querySelector('.main-svg').clientWidth === 690")
         settled(page)
         assert theme.contrast(ink(page), theme.PAPER) >= 4.5
+        assert theme.contrast(ink(page, *mark), theme.PAPER) >= 4.5
+        assert page.evaluate(_CHOSEN)["names"] == ["SFC A3"]  # the choice stays as well
         page.emulate_media(media="print")
         assert not page.locator(".qb-live").first.is_visible()
+        assert not page.locator(".qb-menu").first.is_visible()
         assert page.locator(".qb-static svg").first.is_visible()
         visit("late", 400).wait_for_selector(".qb-drawn")
         for page in (visit("alone", 400), visit("late", 400, java_script_enabled=False)):

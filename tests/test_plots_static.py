@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plots_samples
 import pytest
+from matplotlib.colors import to_rgb
 
 from qbench import plots
 from qbench.plots import drawing
@@ -24,6 +25,8 @@ def texts(svg: str) -> str:
     [
         ("curves", ["Weight width (bits)", "Test accuracy (%)", "TFC", "SFC", "published"]),
         ("facets", ["Weight width (bits)", "TFC", "SFC", "float32", "Network"]),
+        ("menu", ["Activation width (bits): 2", "TFC A2", "SFC A2", "published"]),
+        ("marks", ["Weight width (bits)", "94.8", "Test accuracy", "far from 92 %"]),
         ("steps", ["no quantisation", "signed", "scaled"]),
         ("heat_map", ["Weight width (bits)", "Activation width (bits)", "88.0", "Test accuracy"]),
         ("surface", ["Weight width (bits)", "Activation width (bits)", "reference"]),
@@ -60,6 +63,8 @@ def test_static_form_has_every_datum(figures: dict, sweep: pd.DataFrame) -> None
     assert finite == [3, 4, 2, 2, 0]
     cells = drawing.static(figures["heat_map"]).axes[0]
     assert len(cells.patches) == len(cells.texts) == 15
+    marks = drawing.static(figures["marks"]).axes[0]
+    assert len(marks.patches) == 15 + len(figures["marks"].layout.shapes)
     bars = drawing.static(figures["bars"]).axes[0]
     assert len(bars.patches) == 8
     points = drawing.static(figures["pareto"]).axes[0]
@@ -68,6 +73,29 @@ def test_static_form_has_every_datum(figures: dict, sweep: pd.DataFrame) -> None
     facets = drawing.static(figures["surface"]).axes[0].collections[0]
     assert len(facets.get_facecolor()) > 200
     assert len(drawing.static(figures["facets"]).axes) == 2
+
+
+def test_static_form_has_the_first_choice_of_a_menu(figures: dict, sweep: pd.DataFrame) -> None:
+    fig = figures["menu"]
+    ax = drawing.static(fig).axes[0]
+    first = sweep[(sweep.acts == 2) & (sweep.bits == 4)].acc.tolist()
+    assert [line.get_ydata()[-1] for line in ax.lines[:2]] == first
+    assert [np.isfinite(line.get_ydata()).sum() for line in ax.lines] == [3, 4, 2, 2, 0]
+    assert ax.get_ylim() == pytest.approx(fig.layout.yaxis.range)
+    assert "A1" not in texts(plots.svg(fig)) and "A3" not in texts(plots.svg(fig))
+
+
+def test_static_form_has_frames_in_the_ink_of_the_number(figures: dict) -> None:
+    marks = drawing.static(figures["marks"])
+    for frame in marks.axes[0].patches[15:]:
+        (number,) = (
+            text
+            for text in marks.axes[0].texts
+            if frame.get_bbox().contains(*text.xy) and not frame.get_fill()
+        )
+        assert to_rgb(number.get_color()) == frame.get_edgecolor()[:3]
+    (picture,) = marks.legends[0].legend_handles
+    assert picture.get_markeredgecolor() == "#010203"  # the page's own ink, in the end
 
 
 def test_static_form_keeps_log_scales() -> None:

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from qbench import chapters, paths, store, training
+from qbench import chapters, parameters, paths, store, sweep
 
 
 def published():
@@ -11,12 +11,15 @@ def published():
 
 def test_the_book_finds_every_run_of_the_sweep_stored():
     """Else building the book would train for hours."""
-    values = chapters.parameters(chapters.find("02"), "published", {})
-    lists = [values.pop(name) for name in ("dataset", "weight_bits", "act_bits", "seeds")]
+    p = parameters.check(
+        "02_bit_width_sweep", **chapters.parameters(chapters.find("02"), "published", {})
+    )
+    pairs = [*product(p.weight_bits, p.act_bits), *([(32, 32)] if p.baseline else [])]
+    same = p.model_dump(include={"epochs", "hidden", "learning_rate", "dropout", "batch_size"})
     there = published()
-    for dataset, weight_bits, act_bits, seed in product(*lists):
+    for dataset, (weight_bits, act_bits), seed in product(p.dataset, pairs, p.seeds):
         member = {"weight_bits": weight_bits, "act_bits": act_bits, "seed": seed}
-        spec = store.spec(training.quant_mlp, dataset=dataset, **member, **values)
+        spec = store.spec(sweep.quant_mlp, dataset=dataset, **member, **same)
         assert store.key(spec) in there, spec
 
 
@@ -28,8 +31,9 @@ def test_every_published_result_is_whole_and_says_where_it_comes_from():
         assert list(table.columns) == entry.record["columns"] and len(table) > 0
         assert entry.record["seconds"] > 0 and entry.record["date"]
         assert {"python", "torch", "numpy"} <= entry.record["versions"].keys()
-        if entry.spec["method"] == "training.quant_mlp":
-            assert table["epoch"].tolist() == list(range(1, entry.spec["parameters"]["epochs"] + 1))
+        if entry.spec["method"] == "sweep.quant_mlp":
+            epochs = entry.spec["parameters"]["epochs"]
+            assert table["epoch"].tolist() == sweep.evaluation_epochs(epochs)
             assert table["test_error"].between(0, 100).all()
 
 

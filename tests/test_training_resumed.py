@@ -18,7 +18,7 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 from training_toy import TINY, Stop, network, same, stop_after, train
 
-from qbench import paths, store, training
+from qbench import checkpoints, paths, store, training
 
 home = pytest.fixture(training_toy.home, autouse=True)
 FALLS = {"epochs": 5, "milestones": (0.4, 0.8)}  # the rate falls after epochs 2 and 4
@@ -44,14 +44,14 @@ def test_quant_mlp_is_repeatable_and_resumable(home, monkeypatch, weight_bits, a
         stop_after(patch, 1)
         with pytest.raises(Stop):
             training.quant_mlp(**settings, checkpoint=home)
-    assert len(training._load(home / "state.pt")["log"]) == 1
+    assert len(checkpoints.load(home / "state.pt")["log"]) == 1
     torch.manual_seed(99)
     same(training.quant_mlp(**settings, checkpoint=home), whole)
 
 
 def equal_states(a: Path, b: Path) -> None:
     """Two checkpoints hold the same weights, moments, schedule, random state and log."""
-    ours, theirs = (training._load(file) for file in (a, b))
+    ours, theirs = (checkpoints.load(file) for file in (a, b))
     for name, tensor in ours.pop("model").items():
         assert torch.equal(tensor, theirs["model"][name]), name
     torch.testing.assert_close(ours["optimiser"], theirs["optimiser"], rtol=0, atol=0)
@@ -67,7 +67,7 @@ def test_a_run_interrupted_after_any_epoch_continues_to_the_same_numbers(home, m
         stop_after(patch, epochs)
         with pytest.raises(Stop):
             train(**FALLS, checkpoint=state)
-    assert len(training._load(state)["log"]) == epochs
+    assert len(checkpoints.load(state)["log"]) == epochs
     again = train(**FALLS, checkpoint=state, model=network())  # other weights to begin with
     same(again, whole)
     equal_states(state, home / "whole.pt")
@@ -119,7 +119,7 @@ def test_a_run_killed_at_a_random_moment_continues_to_the_same_numbers(home):
     os.kill(process.pid, signal.SIGKILL)
     process.join(30)
     assert process.exitcode in (-signal.SIGKILL, 0), "it failed before it was killed"
-    done = len(training._load(state)["log"])
+    done = len(checkpoints.load(state)["log"])
     assert 1 <= done <= LONG["epochs"]
     same(train(**LONG, checkpoint=state), train(**LONG))
 
@@ -143,11 +143,11 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(place, bit):
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state.pt"
         train(epochs=1, checkpoint=state)
-        assert training._load(state)
+        assert checkpoints.load(state)
         content = bytearray(state.read_bytes())
         content[int(place * len(content))] ^= 1 << bit
         state.write_bytes(content)
-        assert training._load(state) is None
+        assert checkpoints.load(state) is None
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_sentence(home, monkeypatch):

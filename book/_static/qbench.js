@@ -42,6 +42,7 @@
       }
     }
     delete layout.meta;
+    if (figure.menu) settleMenu(layout, figure, themed);
     if (themed) replace(layout, coloursFor(figure));
     const family = layout.template.layout.font.family;
     replace(layout, { [family]: getComputedStyle(figure.live).fontFamily });
@@ -51,18 +52,40 @@
     return layout;
   }
 
+  /* On the page the menu is a <select> and needs no room in the figure; a picture says the choice. */
+  function settleMenu(layout, { menu, choice }, onPage) {
+    if (onPage) {
+      layout.height -= menu.room;
+      layout.margin.t -= menu.room;
+      if (layout.title?.pad) layout.title.pad.b -= menu.room;
+      return;
+    }
+    const above = { x: 0, xref: "paper", xanchor: "left", y: 1, yref: "paper", yanchor: "bottom" };
+    const text = `${menu.label}: ${menu.names[choice]}`;
+    layout.annotations = [{ text, ...above, yshift: 8, showarrow: false }];
+  }
+
   function coloursFor(figure) {
     const pairs = Object.entries(figure.spec.colours);
     return Object.fromEntries(pairs.map(([from, to]) => [from, variable(to)]));
   }
 
-  /* The figure's traces: their colours suit both themes, except error bars in the ink's colour. */
+  /* The figure's traces, with a menu those of its choice. A line has the same `uid` in all choices:
+     one that is hidden in the legend stays hidden. */
+  function chosen({ spec, menu, choice }) {
+    if (!menu) return spec.data;
+    return spec.data
+      .filter(({ meta }) => !meta || meta.choice === choice)
+      .map((trace) => (trace.meta ? { ...trace, uid: trace.meta.line, visible: true } : trace));
+  }
+
+  /* The traces in the page's theme: their colours suit both, except those in the ink's colour. */
   function dataFor(figure) {
     const colours = coloursFor(figure);
-    return figure.spec.data.map((trace) => {
+    return chosen(figure).map((trace) => {
       const themed = { ...trace };
-      for (const key of ["error_x", "error_y"]) {
-        if (trace[key]) themed[key] = replace({ ...trace[key] }, colours);
+      for (const key of ["error_x", "error_y", "marker"]) {
+        if (trace[key]) themed[key] = replace(structuredClone(trace[key]), colours);
       }
       return themed;
     });
@@ -74,7 +97,7 @@
       const layout = layoutFor(figure, plot.clientWidth, false);
       const name = figure.box.id;
       const { width, height } = layout;
-      Plotly.downloadImage({ data: figure.spec.data, layout }, { format, width, height, filename: name });
+      Plotly.downloadImage({ data: chosen(figure), layout }, { format, width, height, filename: name });
     };
   }
 
@@ -95,13 +118,10 @@
     figure.width = width;
     const layout = layoutFor(figure, width);
     figure.live.style.minHeight = `${layout.height}px`;
-    const config = {
-      displaylogo: false,
-      scrollZoom: false,
-      modeBarButtons: buttons(figure),
-    };
+    // The same object each time: for another one plotly starts anew and forgets zoom and legend.
+    figure.config ??= { displaylogo: false, scrollZoom: false, modeBarButtons: buttons(figure) };
     try {
-      await Plotly.react(figure.live, dataFor(figure), layout, config);
+      await Plotly.react(figure.live, dataFor(figure), layout, figure.config);
       figure.drawn = true;
       figure.box.classList.add("qb-drawn");
     } catch (problem) {
@@ -113,6 +133,7 @@
   function fallBack(figure) {
     figures.delete(figure.live);
     figure.live.hidden = true;
+    figure.box.querySelector(".qb-menu")?.remove();
     figure.form?.setAttribute("open", "");
   }
 
@@ -130,6 +151,25 @@
     return Boolean(canvas.getContext("webgl2") || canvas.getContext("webgl"));
   };
 
+  /* Put the figure's menu above it: a labelled <select>. */
+  function addMenu(figure) {
+    const { menu, live } = figure;
+    const row = document.createElement("div");
+    row.className = "qb-menu";
+    const label = row.appendChild(document.createElement("label"));
+    const select = row.appendChild(document.createElement("select"));
+    select.id = label.htmlFor = `${figure.box.id}-menu`;
+    select.setAttribute("aria-controls", live.id);
+    label.textContent = `${menu.label}:`;
+    select.append(...menu.names.map((name) => new Option(name)));
+    select.selectedIndex = figure.choice;
+    select.addEventListener("change", () => {
+      figure.choice = select.selectedIndex;
+      redraw(figure);
+    });
+    live.before(row);
+  }
+
   /* Hand a figure over from its static form to the interactive one. */
   function enhance(block) {
     const box = block.closest(".qb-figure");
@@ -140,7 +180,10 @@
     if (kinds.has("surface") && !hasWebGL()) return;
     const flat = !kinds.has("surface");
     const figure = { box, live, spec, kinds, flat, form: box.querySelector(".qb-static") };
+    figure.menu = spec.layout.meta?.menu;
+    figure.choice = figure.menu?.first;
     live.hidden = false;
+    if (figure.menu) addMenu(figure);
     live.style.minHeight = `${layoutFor(figure, live.clientWidth).height}px`;
     figure.form?.removeAttribute("open");
     figures.set(live, figure);

@@ -4,9 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from qbench.quantizers.brevitas_layers import hard_tanh, linear
-
-INPUT_BITS = 8
+from qbench.quantizers.brevitas_layers import hard_tanh, linear, pixels
 
 
 def quant_tfc(
@@ -20,12 +18,12 @@ def quant_tfc(
 ) -> nn.Sequential:
     """QuantTFC: (N, inputs) images in [0, 1] → (N, classes) logits.
 
-    Inputs are quantised to 8 bits and dropped out; each of three hidden layers is fully connected,
-    batch norm, quantised HardTanh, dropout; a fully connected layer and batch norm follow. No layer
-    has a bias. Weights are scaled by output channel, in the last layer by tensor.
+    Inputs are the 8-bit levels of pixels and dropped out; each of three hidden layers is fully
+    connected, batch norm, quantised HardTanh, dropout; a fully connected layer and batch norm
+    follow. No layer has a bias. Weights are scaled by output channel, in the last layer by tensor.
     """
     layers = OrderedDict(
-        quantise_input=hard_tanh(INPUT_BITS if act_bits != 32 else 32),
+        quantise_input=pixels() if act_bits != 32 else nn.Identity(),
         drop_input=nn.Dropout(dropout),
     )
     width = inputs

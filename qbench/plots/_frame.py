@@ -102,14 +102,17 @@ def series(
     colour: str | None,
     order: list | None = None,
     name: str | None = None,
+    part: Mapping[str, object] | None = None,
 ) -> list:
     """The frame as a list of `Series`, one for each value of `colour` (rows without one: `n/a`).
 
     `order` fixes the values, and so the colours, when several parts of one frame are drawn; `name`
-    is a template as in `named`, by default the value alone.
+    is a template as in `named`, by default the value alone, and may also use the columns of `part`
+    (a column and its value in this part of the frame).
     """
+    also = dict(part or {})
     if colour is None:
-        return [Series("", df, *theme.style(0))]
+        return [Series(named(what, name, also) if name and also else "", df, *theme.style(0))]
     values = levels(df[colour]) if order is None else order
     if len(values) + 1 > theme.MAX_SERIES:
         raise ValueError(
@@ -118,7 +121,7 @@ def series(
         )
     found = [
         Series(
-            word(v) if name is None else named(what, name, {colour: v}),
+            word(v) if name is None else named(what, name, {colour: v} | also),
             df[df[colour] == v],
             *theme.style(i),
         )
@@ -178,7 +181,12 @@ def facets(what: str, df: pd.DataFrame, facet: str | None) -> list[tuple[str, pd
             f"{what} sets at most 2 facets side by side, and column {facet!r} has {len(values)} "
             "values; select one or two."
         )
-    return [(word(v), df[df[facet] == v]) for v in values]
+    return parts(df, facet)
+
+
+def parts(df: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
+    """Name and rows of each value of the column, in their order."""
+    return [(word(v), df[df[column] == v]) for v in levels(df[column])]
 
 
 def label(column: str, labels: Mapping[str, str] | None) -> str:

@@ -4,10 +4,11 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import plotly.graph_objects as go
 
-from qbench.plots import theme
+from qbench.plots import _menu, theme
 
 #: Width in px of the article column of the book, and of a figure on a phone.
 WIDE, NARROW = 690, 350
@@ -43,9 +44,10 @@ def legend_rows(names: Sequence[str], width: int) -> int:
     return math.ceil(len(names) / max(1, int(width // entry)))
 
 
-def names(fig: go.Figure) -> list[str]:
-    """The names that the figure's legend shows."""
-    return [t.name for t in fig.data if t.name and t.showlegend is not False]
+def names(fig: go.Figure, choice: int = 0) -> list[str]:
+    """The names that the figure's legend shows, with a menu those of one choice."""
+    shown = [t for t in fig.data if _menu.choice(t) in (None, choice)]
+    return [t.name for t in shown if t.name and t.showlegend is not False]
 
 
 def finish(
@@ -58,22 +60,24 @@ def finish(
     facets: Sequence[str] = (),
     narrow: Mapping[str, object] | None = None,
     narrow_height: int | None = None,
+    menu: _menu.Menu | None = None,
     **layout: object,
 ) -> go.Figure:
     """Give the figure the book's look and the room that its title and legend need.
 
     `height` is that of the plotting area in px and `below` the room for the x axis' ticks and
     title. `layout.meta.narrow` holds the settings (dotted paths) that `qbench.js` applies on a
-    narrow screen, where two facets are stacked.
+    narrow screen, where two facets are stacked. With a `menu`, the room suits its longest legend.
     """
-    shown = names(fig)
-    with_legend = len(shown) > 1 or bool(legend and shown)
+    every = [names(fig, choice) for choice in range(len(menu.names) if menu else 1)]
+    with_legend = any(len(shown) > 1 or bool(legend and shown) for shown in every)
     title = wrap(title, 46)
-    top = 14 + 20 * lines(title) + (20 if any(facets) else 0)
+    above = (20 if any(facets) else 0) + (_menu.ROOM if menu else 0)
+    top = 14 + 20 * lines(title) + above
     heading = 1 if legend and with_legend else 0
 
     def bottom(width: int) -> int:
-        rows = legend_rows(shown, width) + heading if with_legend else 0
+        rows = max(legend_rows(shown, width) for shown in every) + heading if with_legend else 0
         return below + (rows * _ROW + 12 if rows else 0)
 
     small = dict(narrow or {})
@@ -101,10 +105,13 @@ def finish(
     )
     if title:
         # plotly anchors the first line of a title and lets the others hang below it.
-        clear = 10 + 20 * (lines(title) - 1) + (20 if any(facets) else 0)
+        clear = 10 + 20 * (lines(title) - 1) + above
         fig.update_layout(title={"text": title, "pad": {"b": clear}})
     if heading:
         fig.update_layout(legend_title_text=legend)
+    if menu:
+        fig.layout.meta["menu"] = asdict(menu) | {"room": _menu.ROOM}
+        fig.update_layout(updatemenus=_menu.buttons(fig, menu))
     return fig
 
 

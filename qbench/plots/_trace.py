@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from qbench.plots import _axes
+from qbench.plots import _axes, theme
 
 _DASHES = {
     None: "-",
@@ -63,12 +63,13 @@ def marker_style(trace: object) -> dict:
     """Shape, size and fill of a trace's markers."""
     shape, _, empty = (trace.marker.symbol or "circle").partition("-open")
     hollow = (trace.marker.symbol or "").endswith("-open")
+    tint = _axes.INK if trace.marker.color == theme.INK else trace.marker.color
     return {
         "marker": _MARKERS[shape],
         "ms": 0.72 * (trace.marker.size or 6),
-        "mec": trace.marker.color,
+        "mec": tint,
         "mew": 1.6 if hollow else 0,
-        "mfc": "none" if hollow else trace.marker.color,
+        "mfc": "none" if hollow else tint,
     }
 
 
@@ -131,6 +132,14 @@ def heat_map(drawn: Figure, ax: Axes, trace: object, x_names, y_names) -> None:
     )
     bar.outline.set_visible(False)
     bar.ax.locator_params(nbins=6)
+
+
+def frames(ax: Axes, shapes: Iterable) -> None:
+    """Rectangles in the coordinates of the axes, as lines without a fill."""
+    for shape in shapes:
+        corner, size = (shape.x0, shape.y0), (shape.x1 - shape.x0, shape.y1 - shape.y0)
+        line = {"ec": colour(shape.line.color), "lw": 0.85 * shape.line.width}
+        ax.add_patch(Rectangle(corner, *size, fill=False, joinstyle="miter", **line))
 
 
 def outline(ax: Axes, trace: object, angles: dict[str, float]) -> None:

@@ -4,7 +4,8 @@ In the book (environment variable `QBENCH_BOOK=1`, which whoever executes the ch
 sets) `show` displays one `text/html` bundle, the same bytes for the same figure. It holds the
 figure as JSON, which `book/_static/qbench.js` draws with the `plotly.min.js` that the book carries
 (`plotly_js()`), and the static form as inline SVG in `<details open>`. The script closes that once
-it takes over; without JavaScript, and in print, the static form is what a reader sees.
+it takes over; without JavaScript, and in print, the static form is what a reader sees. A menu is a
+<select> above the figure; the static form has the choice that is shown at first.
 Elsewhere (JupyterLab, VS Code, Colab) there is neither script, so `show` uses the renderer that
 plotly chooses for the place, and puts caption and static form below it.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from qbench.plots import drawing, theme
+from qbench.plots import _menu, drawing, theme
 
 _TAGS = "b|i|em|strong|code|sub|sup"
 _CONFIG = {
@@ -60,6 +61,7 @@ def html(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> str:
     """The bundle that `show` displays in the book; arguments and errors as there."""
     _check(caption, alt)
     spec = {key: fig.to_dict()[key] for key in ("data", "layout")}
+    spec["layout"].pop("updatemenus", None)  # the script draws the page's own menu
     data = _json(spec | {"colours": theme.CSS_VARIABLES})
     name = hashlib.sha256(f"{data}{caption}{alt}{static}".encode()).hexdigest()[:12]
     shown = _static(fig, alt, opened=True) if static else ""
@@ -93,8 +95,10 @@ def _check(caption: str, alt: str) -> None:
 
 def _static(fig: go.Figure, alt: str, *, opened: bool) -> str:
     """The static form in a box to open; `opened` for pages where a script may close it."""
+    menu = _menu.of(fig)
+    name = f"Static form · {escape(menu.said())}" if menu else "Static form"
     return (
-        f'<details class="qb-static"{" open" if opened else ""}><summary>Static form</summary>\n'
+        f'<details class="qb-static"{" open" if opened else ""}><summary>{name}</summary>\n'
         f"{drawing.svg(fig, alt)}\n</details>\n"
     )
 

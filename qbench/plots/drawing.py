@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from qbench.plots import _axes, _trace
+from qbench.plots import _axes, _menu, _trace
 
 #: Width in px: text of 11.5 px is 14 px on a wide page and still 9 px on a phone.
 WIDTH = 480
@@ -60,6 +60,7 @@ _STYLE = {
 def static(fig: go.Figure) -> Figure:
     """The plotly figure as a matplotlib one, 480 px wide at 72 px an inch.
 
+    Of a figure with a menu it is the choice that is shown at first, and the title says which.
     Raises ValueError for a type of trace that this package does not emit.
     """
     kinds = {trace.type for trace in fig.data}
@@ -71,7 +72,9 @@ def static(fig: go.Figure) -> Figure:
         drawn = Figure(layout=None if space else "constrained")
         height = (fig.layout.height or 420) * (0.85 if kinds & {"scatterpolar", "surface"} else 0.8)
         drawn.set_size_inches(WIDTH / 72, height / 72)
-        if title := _axes.plain(fig.layout.title.text):
+        menu = _menu.of(fig)
+        heading = [fig.layout.title.text, menu and menu.said()]
+        if title := "\n".join(_axes.plain(text) for text in heading if text):
             drawn.suptitle(title, fontsize=13, x=0.01, ha="left")
         if space:
             _surface(drawn, fig)
@@ -108,7 +111,7 @@ def _clean(text: str, alt: str) -> str:
     """Fit matplotlib's file into a page: no prologue, no fixed size, the page's font and colour."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'<g id="[\w.]+_\d+">', "<g>", text)  # the same in every figure of a page
+    text = re.sub(r'<g id="[\w.]+_\d+"(/?)>', r"<g\1>", text)  # the same in every figure of a page
     text = re.sub(r"<[^>]*>", _shorten, text)
     text = text.replace(_axes.INK, "currentColor")
     text = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", "var(--qb-font, sans-serif)", text)
@@ -129,12 +132,13 @@ def _shorten(tag: re.Match) -> str:
 
 def _flat(drawn: Figure, fig: go.Figure) -> None:
     """Cartesian traces, on one or two axes."""
-    sides = sorted({(t.xaxis or "x") for t in fig.data})
+    shown = _shown(fig)
+    sides = sorted({(t.xaxis or "x") for t in shown})
     every = drawn.subplots(1, len(sides), sharey=len(sides) > 1, squeeze=False)[0]
     for ax, side in zip(every, sides, strict=True):
         number = side[1:]
         across, up = fig.layout[f"xaxis{number}"], fig.layout[f"yaxis{number}"]
-        traces = [t for t in fig.data if (t.xaxis or "x") == side]
+        traces = [t for t in shown if (t.xaxis or "x") == side]
         groups = [t for t in traces if t.type == "bar"]
         x_names, y_names = _axes.categories(across, traces, "x"), _axes.categories(up, traces, "y")
         _axes.scale(ax, across, up)
@@ -147,12 +151,19 @@ def _flat(drawn: Figure, fig: go.Figure) -> None:
                 _trace.bar(ax, trace, names, groups.index(trace), len(groups))
             else:
                 _trace.scatter(ax, trace, x_names, y_names)
+        own = {"type": "rect", "xref": side, "yref": f"y{number}"}
+        _trace.frames(ax, fig.select_shapes(own))
         _axes.dress(ax, across, up, x_names, y_names, grid=not cells)
         for note in fig.layout.annotations:
             if note.xref == f"{side} domain":
                 ax.set_title(_axes.plain(note.text), fontweight="bold")
     if len(every) > 1:
         every[1].set_ylabel("")
+
+
+def _shown(fig: go.Figure) -> list:
+    """The traces that the figure shows at first."""
+    return [trace for trace in fig.data if trace.visible is not False]
 
 
 def _polar(drawn: Figure, fig: go.Figure) -> None:
@@ -194,7 +205,7 @@ def _surface(drawn: Figure, fig: go.Figure) -> None:
 
 def _legend(drawn: Figure, fig: go.Figure) -> None:
     """One legend for the figure, below it, in as many columns as fit."""
-    found = {t.name: t for t in fig.data if t.name and t.showlegend is not False}
+    found = {t.name: t for t in _shown(fig) if t.name and t.showlegend is not False}
     if fig.data[0].type == "surface":
         planes = [trace for trace in fig.data if trace.showlegend]
         handles = [Patch(color=t.colorscale[0][1], alpha=t.opacity) for t in planes]

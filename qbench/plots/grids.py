@@ -9,6 +9,8 @@ from plotly.colors import get_colorscale
 from qbench.plots import _frame as frame
 from qbench.plots import _layout, lines, theme
 
+_INSET = 0.44  # of a cell's width and height: from its middle to the frame of a mark
+
 
 def heat_map(
     df: pd.DataFrame,
@@ -21,6 +23,8 @@ def heat_map(
     decimals: int | None = None,
     limits: tuple[float, float] | None = None,
     scale: str = theme.SEQUENTIAL,
+    mark: str | None = None,
+    mark_name: str = "marked",
 ) -> go.Figure:
     """A coloured cell for each pair of x and y, with its number in it; y grows upwards.
 
@@ -28,8 +32,16 @@ def heat_map(
     unit that `labels` gives. A missing cell stays empty.
     decimals: decimal places of the printed numbers; limits: values at the ends of the colours.
     scale: a sequential plotly scale, "Cividis" or "Viridis".
-    Raises ValueError for an unknown or non-numeric column, an empty frame, or two rows for a cell.
+    mark: a boolean column; the cells where it is true have a frame around their number, which the
+        legend and the hover box call `mark_name`. A missing cell has none.
+    Raises ValueError for an unknown or non-numeric column, an empty frame, two rows for a cell, or
+    a mark column that is not boolean.
     """
+    frame.check("heat_map", df, mark=mark)
+    if mark and not pd.api.types.is_bool_dtype(df[mark]):
+        raise ValueError(
+            f"heat_map needs true or false in column {mark!r} for mark, not {df[mark].dtype}."
+        )
     table = _grid("heat_map", df, x, y, value)
     across, up = ([frame.word(v) for v in axis] for axis in (table.columns, table.index))
     cells = [frame.numbers(row) for row in table.to_numpy()]
@@ -39,9 +51,9 @@ def heat_map(
         low, high = low - 0.5, high + 0.5
     places = frame.decimals(given, 3) if decimals is None else decimals
     texts = [[None if v is None else f"{v:,.{places}f}" for v in row] for row in cells]
-    # A cell is 290 px over the columns on a phone, a digit about 0.64 of the size.
+    # A cell is 290 px over the columns on a phone, within frames 260; a digit 0.64 of the size.
     longest = max(len(text) for row in texts for text in row if text)
-    size = max(8, min(12, int(290 / len(across) / 0.64 / longest)))
+    size = max(8, min(12, int((260 if mark else 290) / len(across) / 0.64 / longest)))
     colours = get_colorscale(scale)
     name = frame.label(value, labels)
     fig = go.Figure(
@@ -61,6 +73,7 @@ def heat_map(
                     frame.hover(name, "z", df[value]),
                 )
             )
+            + ("%{text}" if mark else "")
             + "<extra></extra>",
             colorbar={
                 "orientation": "h",
@@ -82,27 +95,64 @@ def heat_map(
         for i, a in enumerate(across)
         if texts[j][i]
     ]
+    inks = [theme.text_on(_shade(colours, v, low, high)) for *_, v in printed]
     fig.add_scatter(
         x=[a for a, _, _, _ in printed],
         y=[b for _, b, _, _ in printed],
         text=[text for _, _, text, _ in printed],
         mode="text",
-        textfont={
-            "color": [theme.text_on(_shade(colours, v, low, high)) for *_, v in printed],
-            "size": size,
-        },
+        textfont={"color": inks, "size": size},
         hoverinfo="skip",
         showlegend=False,
     )
+    key = 0
+    if mark:
+        rows = df[df[mark]]
+        chosen = {(frame.word(a), frame.word(b)) for a, b in zip(rows[x], rows[y], strict=True)}
+        marked = {(a, b): ink for (a, b, *_), ink in zip(printed, inks, strict=True)}
+        marked = {cell: ink for cell, ink in marked.items() if cell in chosen}
+        key = _mark(fig, across, up, marked, _layout.wrap(mark_name, 42))
     category = {"type": "category", "categoryorder": "array", "showgrid": False, "ticks": ""}
-    return _layout.finish(
+    _layout.finish(
         fig,
         title,
         height=max(180, min(46 * len(up), 460)),
-        below=118,
+        below=118 + key,
         xaxis=_layout.x_axis(frame.label(x, labels)) | category | {"categoryarray": across},
         yaxis=_layout.y_axis(frame.label(y, labels)) | category | {"categoryarray": up},
     )
+    if key:  # below the colour bar, and nothing to switch off
+        fig.data[0].colorbar.y = key / fig.layout.height
+        fig.update_layout(showlegend=True)
+        fig.update_layout(legend={"itemclick": False, "itemdoubleclick": False})
+    return fig
+
+
+def _mark(fig: go.Figure, across: list, up: list, marked: dict, name: str) -> int:
+    """Frame the cells of `marked` (x and y -> ink), say so in hover boxes and in a legend.
+
+    Returns the room in px that the legend takes.
+    """
+    if not marked:
+        fig.data[0].text = [[""] * len(across)] * len(up)
+        return 0
+    for (a, b), ink in marked.items():
+        i, j = across.index(a), up.index(b)
+        edge = {"color": theme.fade(ink, 1), "width": 2}  # as rgba: a theme replaces #ffffff
+        box = {"x0": i - _INSET, "x1": i + _INSET, "y0": j - _INSET, "y1": j + _INSET}
+        fig.add_shape(type="rect", xref="x", yref="y", line=edge, **box)
+    said = f"<br><b>{name}</b>"
+    fig.data[0].text = [[said if (a, b) in marked else "" for a in across] for b in up]
+    fig.add_scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        name=name,
+        showlegend=True,
+        hoverinfo="skip",
+        marker={"color": theme.INK, "symbol": "square-open", "size": 13, "line": {"width": 2}},
+    )
+    return 12 + 20 * _layout.lines(name)
 
 
 def surface(

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from qbench.plots import _frame as frame
-from qbench.plots import _layout, theme
+from qbench.plots import _layout, _menu, theme
 
 Reference = pd.DataFrame | Mapping[str, float]
 Spread = str | tuple[str, str]
@@ -22,6 +22,8 @@ def curves(
     reference: Reference | None = None,
     *,
     dash: str | None = None,
+    menu: str | None = None,
+    menu_first: object = None,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
     title: str = "",
@@ -34,42 +36,69 @@ def curves(
 
     dash: a second column (with `colour`, without `reference`): one line for each pair of values,
         coloured by the one, dashed and marked by the other (at most 4 values).
-    name: how the legend calls a line, with the columns of `colour` and `dash` in braces, e.g.
-        "W{weight_bits}A{act_bits}"; by default the values alone, as in "2, 4".
+    menu: a column (without `facet` or `dash`) whose values a menu above the figure shows one at a
+        time, in the same colours and on the same axes; rows without one are left out. `menu_first`
+        is the value shown at first and in the static form; by default the middle one of numbers
+        (of an even count the lower), else the first one.
+    name: how the legend calls a line, with the columns of `colour`, `dash` and `menu` in braces,
+        e.g. "W{weight_bits}A{act_bits}"; by default the values alone, as in "2, 4".
 
     df: one row a point, already aggregated over seeds; numeric x is sorted, missing y is a gap.
     spread: a column with the half-width of the interval around y, in the unit of y, or the two
         columns with its low and high end; a band (error bars where x is no number).
-    reference: published points, a frame with the columns x and y (and colour, facet, if they
-        apply), drawn as open markers; or a mapping name -> y, drawn as horizontal lines.
+    reference: published points, a frame with the columns x and y (and colour, facet, menu, if
+        they apply), drawn as open markers; or a mapping name -> y, drawn as horizontal lines.
     name_levels: the horizontal lines are named at their right ends instead of in the legend.
     labels: column -> axis title with the unit in brackets, e.g. {"ms": "Latency (ms)"}.
     Raises ValueError for an unknown or non-numeric column, an empty frame, too many series
-    (more than 13) or facets (more than 2), or numbers <= 0 only on a log scale.
+    (more than 13) or facets (more than 2), numbers <= 0 only on a log scale, a menu with facets or
+    dashes, or a `menu_first` that is no value of `menu`.
     """
     low, high = spread if isinstance(spread, tuple) else (spread, None)
     check_columns = {"x": x, "y": y, "colour": colour, "facet": facet, "spread": low, "high": high}
-    check_columns["dash"] = dash
+    check_columns |= {"dash": dash, "menu": menu}
     frame.check("curves", df, ("y", "spread", "high"), **check_columns)
+    if menu is None and menu_first is not None:
+        raise ValueError("curves takes menu_first only with menu; name the column of the menu.")
+    if menu and (facet or dash):
+        raise ValueError("curves shows a menu or facet and dash, not both; leave out one of them.")
+    chosen = None
+    if menu:
+        df = df.dropna(subset=[menu])
+        chosen = _menu.menu("curves", df, menu, menu_first, frame.label(menu, labels))
+        frame.check("curves", df, ("y",), y=y)  # what is left has numbers too
     for column, log in ((x, log_x), (y, log_y)):
         if log:
             check_log("curves", df, column)
-    parts = frame.facets("curves", df, facet)
+    parts = frame.parts(df, menu) if menu else frame.facets("curves", df, facet)
     order = frame.levels(df[colour]) if colour else None
+    # Published values without the menu's column are shown with every choice, after its lines.
+    apart = not menu or (isinstance(reference, pd.DataFrame) and menu in reference)
     fig = go.Figure()
     for number, (part, rows) in enumerate(parts):
-        axes = _axes(number)
+        axes = _axes(0 if menu else number)
         both = dash and frame.crossed("curves", rows, colour, dash, name)
-        for line in both or frame.series("curves", rows, colour, order, name):
+        among = {menu: part} if menu else None
+        series = both or frame.series("curves", rows, colour, order, name, among)
+        for place, line in enumerate(series):
             if len(line.rows):
-                _curve(fig, line, x, y, (low, high), labels, log_y, number == 0, axes)
-        if reference is not None:
-            _reference(fig, df, reference, x, y, colour, (facet, part), order, axes, reference_name)
+                start = len(fig.data)
+                _curve(fig, line, x, y, (low, high), labels, log_y, axes)
+                if chosen:
+                    _menu.assign(fig.data[start:], number, place, number == chosen.first)
+        if reference is None or not (apart or number == len(parts) - 1):
+            continue
+        start = len(fig.data)
+        whose = (menu or facet, part) if apart else (None, "")
+        _reference(fig, df, reference, x, y, colour, whose, order, axes, reference_name)
+        if chosen and apart:
+            _menu.assign(fig.data[start:], number, "published", number == chosen.first)
         if name_levels and isinstance(reference, Mapping):
             _name_levels(fig, reference, axes)
     _show_once(fig)
     legend = ", ".join(frame.label(column, labels) for column in (colour, dash) if column)
-    return _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y)
+    one = [("", df)] if menu else parts
+    return _finish(fig, df, x, y, legend, one, labels, title, log_x, log_y, chosen)
 
 
 def steps(
@@ -173,7 +202,7 @@ def _axes(number: int) -> dict[str, str]:
     return {"xaxis": "x2", "yaxis": "y2"} if number else {"xaxis": "x", "yaxis": "y"}
 
 
-def _curve(fig, line, x, y, spread, labels, log_y, first, axes) -> None:
+def _curve(fig, line, x, y, spread, labels, log_y, axes) -> None:
     """Add one series, with its band below it."""
     rows = line.rows.dropna(subset=[x])
     numeric = frame.is_number(rows[x])
@@ -250,6 +279,8 @@ def _reference(fig, df, reference, x, y, colour, facet, order, axes, name) -> No
     column, value = facet
     if column is not None and column in reference:
         reference = reference[[frame.word(v) == value for v in reference[column]]]
+    if reference.empty:
+        return
     known = colour is not None and colour in reference
     for line in frame.series("curves' reference", reference, colour if known else None, order):
         tint = line.colour if known else theme.NEUTRAL
@@ -304,20 +335,24 @@ def _name_levels(fig: go.Figure, heights: Mapping[str, float], axes: dict) -> No
 
 
 def _show_once(fig: go.Figure) -> None:
-    """Keep one legend entry a group, however many facets draw it."""
-    seen: set[str] = set()
+    """Keep one legend entry a group in each choice, however many facets draw it."""
+    seen: set[tuple] = set()
     for trace in fig.data:
         if trace.showlegend is False:
             continue
-        trace.showlegend = bool(trace.name) and trace.legendgroup not in seen
-        seen.add(trace.legendgroup)
+        group = _menu.choice(trace), trace.legendgroup
+        trace.showlegend = bool(trace.name) and group not in seen
+        seen.add(group)
 
 
-def _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y) -> go.Figure:
+def _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y, menu=None) -> go.Figure:
     """Axes and layout that both figures of lines share."""
     across = _layout.x_axis(frame.label(x, labels), frame.points(df[x].dropna()), log_x)
     upright = _layout.y_axis(frame.label(y, labels), frame.numbers(df[y]), log_y)
     axes = {"xaxis": across, "yaxis": upright}
+    if menu:  # the same axes for every choice
+        axes["xaxis"] |= _menu.extent(fig, "x", log_x, frame.levels(df[x]))
+        axes["yaxis"] |= _menu.extent(fig, "y", log_y)
     if len(parts) == 2:
         axes = {
             "xaxis": across | {"domain": [0, 0.48], "anchor": "y"},
@@ -331,5 +366,6 @@ def _finish(fig, df, x, y, legend, parts, labels, title, log_x, log_y) -> go.Fig
         title,
         legend=legend,
         facets=[name for name, _ in parts] if parts[0][0] else (),
+        menu=menu,
         **axes,
     )

@@ -2,16 +2,19 @@
 
 Weights: signed, symmetric, narrow range (±(2^(n−1) − 1) steps), scale = largest magnitude of the
 tensor or of each output channel; one bit is the sign. Activations: signed, 2^n levels, scale learnt
-from 1. Both as in the public code of Ducasse et al. 2021. 32 bits are float32.
+from 1. Both as in the public code of Ducasse et al. 2021. Pixels: the 256 levels that images arrive
+with, so that quantising them loses nothing and learns nothing. 32 bits are float32.
 """
 
 import brevitas.nn as qnn
+from brevitas.inject.enum import ScalingImplType
 from brevitas.quant import (
     Int8ActPerTensorFloatMinMaxInit,
     Int8WeightPerChannelFloat,
     Int8WeightPerTensorFloat,
     SignedBinaryActPerTensorConst,
     SignedBinaryWeightPerTensorConst,
+    Uint8ActPerTensorFloatMaxInit,
 )
 from torch import nn
 
@@ -39,3 +42,12 @@ def hard_tanh(bits: int) -> nn.Module:
         return nn.Hardtanh()
     quantiser = SignedBinaryActPerTensorConst if bits == 1 else Int8ActPerTensorFloatMinMaxInit
     return qnn.QuantHardTanh(act_quant=quantiser, bit_width=bits, min_val=-1.0, max_val=1.0)
+
+
+def pixels() -> nn.Module:
+    """The 256 levels of [0, 1], a constant scale of 1/255; any shape."""
+    return qnn.QuantIdentity(
+        act_quant=Uint8ActPerTensorFloatMaxInit,
+        max_val=1.0,
+        scaling_impl_type=ScalingImplType.CONST,
+    )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from qbench import store
 
+from .export import export_qonnx, to_brevitas
 from .fitting import Outcome, train
 from .members import Member, SweepError, grid
 
@@ -23,9 +24,11 @@ __all__ = [
     "Outcome",
     "SweepError",
     "evaluation_epochs",
+    "export_qonnx",
     "grid",
     "quant_mlp",
     "quant_mlps",
+    "to_brevitas",
     "train",
 ]
 

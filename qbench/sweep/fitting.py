@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from qbench import checkpoints
+from qbench import checkpoints, threads
 from qbench.data.loading import epoch_order
 
 from .members import Member, SweepError, check
@@ -28,6 +28,7 @@ MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table
 MEMORY = 2 * 2**30
 CHECKPOINT_SECONDS = 60
 EVALUATED_TOGETHER = 500  # images
+WORTH_THREADS = 2**19  # weights of the first layers: 8 networks of 1,024 inputs and 64 neurons
 
 
 @dataclass
@@ -86,9 +87,12 @@ def train(
         for group in groups:
             network = Network(group, inputs=inputs, classes=classes, hidden=hidden, device=device)
             file = checkpoint and checkpoint / f"group-{_name(group)}.pt"
-            log = _train_group(
-                network, splits, epochs, batch_size, evaluated, drops, file, progress
-            )
+            # Bits do not depend on the number of threads, and small layers are slower on several.
+            count = 1 if len(group) * inputs * hidden < WORTH_THREADS else torch.get_num_threads()
+            with threads.at_most(count):
+                log = _train_group(
+                    network, splits, epochs, batch_size, evaluated, drops, file, progress
+                )
             for index, member in enumerate(network.members):
                 if (epoch := log["diverged"][index]) > 0:
                     outcome.diverged[member] = (

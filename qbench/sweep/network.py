@@ -29,6 +29,7 @@ BINARY = 0.1  # magnitude of a 1-bit weight, and the limit of what stands behind
 PIXEL = 1 / 255  # value of one input code: images arrive with 8 bits
 SMALLEST = 1e-10  # of a weight's largest magnitude, as in Brevitas
 CHUNK = 16  # members whose first layer stays in a processor's cache while it is worked on
+BLOCK = 16  # float32 numbers that a processor loads at once, at most
 
 
 class Adam:
@@ -39,12 +40,17 @@ class Adam:
         self.steps = [torch.zeros((), device=tensor.device) for tensor in parameters]
 
     def __call__(self, gradients: list[Tensor], learning_rate: float) -> None:
-        parameters, first, second = self.state
+        # What is left over behind the last whole block would be rounded otherwise.
+        filled = [[_filled(tensor) for tensor in tensors] for tensors in self.state]
+        parameters, first, second = filled
         adam(
-            parameters, gradients, first, second, [], self.steps,
+            parameters, [_filled(tensor) for tensor in gradients], first, second, [], self.steps,
             fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=learning_rate,
             weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
+        for kept, updated in zip(sum(self.state, []), sum(filled, []), strict=True):
+            if updated is not kept:
+                kept.copy_(updated[:, : kept[0].numel()].view_as(kept))
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,10 +300,7 @@ class Network:
                 width = codes.shape[1], inputs.shape[-1]
                 product = self._space(f"seen {layer % 2}", len(codes), *width)
                 with self._products():
-                    if layer:
-                        _bmm(codes, inputs, product)
-                    else:
-                        torch.mm(codes.flatten(0, 1), inputs, out=product.flatten(0, 1))
+                    (_bmm if layer else _mm)(codes, inputs, product)
                 inputs = product.mul_(gain).add_(offset)
                 if layer < 3:
                     torch.maximum(inputs, self.act_low, out=inputs)
@@ -406,9 +409,8 @@ class Network:
                 run.weights[: run.one_bit].clamp_(-BINARY, BINARY)
             if images is not None:
                 codes, step, index = self._quantise(run.weights, run.grid, out=work)
-                flat = codes.view(-1, codes.shape[-1])
                 with self._products():
-                    torch.mm(flat, columns[run.stream], out=product[who].view(len(flat), -1))
+                    _mm(codes, columns[run.stream], product[who])
                 steps.append(step)
                 peaks.append(index)
         self._last = None
@@ -420,7 +422,7 @@ class Network:
     def _first_gradient(self, run: Run, out: Tensor) -> None:
         gradient, leak, tape = self._last
         who = run.members
-        torch.mm(gradient[who].flatten(0, 1), self._images[run.stream], out=out.flatten(0, 1))
+        _mm(gradient[who], self._images[run.stream], out)
         if not self.float_weights:
             part = Tape(None, None, tape.step[who], tape.peak[who], None, None, None)
             self._scale_gradient(out, run.weights, leak[who], part, run.grid)
@@ -456,7 +458,8 @@ class Network:
         return held[:size].view(shape)
 
     def _products(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.float_weights or self.float_acts else exact_products()
+        whole = not (self.float_weights or self.float_acts)
+        return exact_products(self.device) if whole else nullcontext()
 
     # Set-up
 
@@ -553,20 +556,58 @@ def peak(weights: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def exact_products() -> Iterator[None]:
-    """Let matrix products of codes use the processor's 8-bit-significand (or wider) units.
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Let matrix products of codes use units of a shorter format, where the processor has them.
 
     bfloat16 on CPUs and TF32 on GPUs hold every code, and the sums are float32, so nothing changes
-    but the speed. A no-op where the processor has no such units.
+    but the speed.
     """
-    yield
+    settings, short = torch.backends.mkldnn.matmul, "bf16"
+    if device.type == "cuda":
+        settings, short = torch.backends.cuda.matmul, "tf32"
+    before = settings.fp32_precision
+    settings.fp32_precision = short
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+# How a product rounds must not depend on the members beside. It does, in the libraries below, for
+# few rows or columns and for odd numbers of them: those are filled up with zeros to whole blocks.
+
+
+def _mm(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """(M, O, K) times one (K, N) for all."""
+    rows, columns = out.shape[1:]
+    if rows % BLOCK or columns % 4 or columns < 12:
+        product = torch.mm(_blocks(a).flatten(0, 1), _blocks(b)).unflatten(0, (len(a), -1))
+        return out.copy_(product[:, :rows, :columns])
+    torch.mm(a.flatten(0, 1), b, out=out.flatten(0, 1))
+    return out
 
 
 def _bmm(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    if len(a) > 1:
+    """(M, O, K) times (M, K, N)."""
+    rows, columns = out.shape[1:]
+    if rows % 2 or rows < 10 or columns % 4 or columns < 12:
+        a, b = _blocks(a), _blocks(b)
+    elif len(a) > 1:
         return torch.bmm(a, b, out=out)
-    # One matrix by itself goes to a routine that rounds otherwise than that for several.
-    return out.copy_(torch.bmm(a.repeat(2, 1, 1), b.repeat(2, 1, 1))[:1])
+    if len(a) == 1:  # one matrix by itself goes to another routine than several
+        a, b = a.repeat(2, 1, 1), b.repeat(2, 1, 1)
+    return out.copy_(torch.bmm(a, b)[: len(out), :rows, :columns])
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """Rows and columns filled up with zeros to multiples of BLOCK."""
+    return torch.nn.functional.pad(x, (0, -x.shape[-1] % BLOCK, 0, -x.shape[-2] % BLOCK))
+
+
+def _filled(x: Tensor) -> Tensor:
+    """(M, …) itself; where a member is no multiple of BLOCK, a flat copy filled up with zeros."""
+    size = x[0].numel()
+    return torch.nn.functional.pad(x.flatten(1), (0, -size % BLOCK)) if size % BLOCK else x
 
 
 def _below(x: Tensor) -> Tensor:

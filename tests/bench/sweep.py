@@ -1,0 +1,53 @@
+"""The fused sweep beside sequential training, against its size, and over whole epochs.
+
+`make bench` measures anew, prints medians and ratios, and stores what was measured as local
+results. Leave the machine alone meanwhile. `--rounds 2` is a quick look, stored under other keys.
+"""
+
+import argparse
+import os
+import sys
+
+from qbench import provenance, speed, store
+from qbench.errors import UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, help="measure so many rounds instead of the usual")
+    rounds = parser.parse_args().rounds
+    fewer = {} if rounds is None else {"rounds": rounds}
+    machine = provenance.machine()
+    print(f"{machine['processor']}, {machine['cores']} cores")
+    if (busy := os.getloadavg()[0]) > 0.5:
+        print(f"The machine is busy (load {busy:.1f}): times and ratios will be off.")
+
+    step = measure(speed.sweep_step, **fewer)
+    show("One training step of all configurations", speed.ratios(step))
+    scaling = measure(speed.sweep_scaling, **fewer)
+    show("One step of the fused sweep", speed.costs(scaling))
+    epoch = measure(speed.sweep_epoch)
+    show(f"Whole epochs; {speed.EPOCHS} take {speed.minutes(epoch):.1f} min", epoch)
+    show("Targets", speed.targets(step, scaling, epoch))
+    print(f"\nTo publish: qbench results publish {' '.join(keys)}")
+
+
+keys: list[str] = []
+
+
+def measure(function, **parameters):
+    """Measure again, whatever is stored, and store it."""
+    spec = store.spec(function, **parameters)
+    keys.append(store.key(spec)[:12])
+    return store.get_or_run(spec, lambda: function(**parameters), recompute=True)
+
+
+def show(title, table) -> None:
+    print(f"\n{title}\n{table.round(2).to_string(index=False, na_rep='')}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

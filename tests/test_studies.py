@@ -1,0 +1,150 @@
+"""The statistics of the studies, and the claims of chapter 02 on made-up runs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from qbench import reference, sweep
+from qbench.studies import bit_width_sweep as study
+from qbench.studies.bit_width_claims import claims
+from qbench.studies.seeds import interval, over_seeds, paired
+
+
+def table(configurations, seeds, noise=1.0, rng=0):
+    rng = np.random.default_rng(rng)
+    errors = rng.normal(size=(configurations, seeds)) * noise
+    return pd.DataFrame(errors), pd.Series(np.zeros(configurations, int))
+
+
+@given(st.integers(0, 1000), st.integers(2, 9))
+def test_with_two_configurations_it_is_the_paired_t_test(rng, seeds):
+    errors, groups = table(2, seeds, rng=rng)
+    found = paired(errors, 0, pd.Series([0, 1]))
+    asked = stats.ttest_rel(errors.loc[1], errors.loc[0])
+    assert found.p[1] == pytest.approx(asked.pvalue)
+    assert found.difference[1] == pytest.approx((errors.loc[1] - errors.loc[0]).mean())
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=3))
+def test_what_a_seed_does_to_all_configurations_alike_is_no_noise(shift):
+    errors, groups = table(6, 3)
+    with_shift = paired(errors + np.array(shift), 2, groups)
+    pd.testing.assert_frame_equal(with_shift, paired(errors, 2, groups), atol=1e-6)
+
+
+def test_noise_alone_is_seldom_called_clear_and_a_large_effect_always():
+    alarms = 0
+    for rng in range(100):
+        errors, groups = table(20, 3, rng=rng)
+        alarms += paired(errors, 0, groups).clear.any()
+    assert alarms < 15, "the false discovery rate is 5 %"
+    errors, groups = table(20, 3)
+    errors.loc[7] += 10
+    found = paired(errors, 0, groups)
+    assert found.clear[7] and not found.clear[0]
+
+
+def test_groups_have_noise_of_their_own():
+    """What is noise among 1-bit networks would be an effect among the steadier ones."""
+    quiet, loud = table(10, 4, 0.01)[0], table(10, 4, 3.0, rng=1)[0]
+    errors = pd.concat([quiet, loud], ignore_index=True)
+    errors.loc[3] += 0.5
+    groups = pd.Series([0] * 10 + [1] * 10)
+    assert paired(errors, 0, groups).clear[3]
+    assert not paired(errors, 0, pd.Series([0] * 20)).clear[3]
+
+
+def test_one_seed_allows_no_test():
+    errors, groups = table(4, 1)
+    found = paired(errors, 0, groups)
+    assert not found.clear.any() and found.p.isna().all()
+    centre, half = interval(pd.Series([2.0]))
+    assert centre == 2 and half != half
+
+
+def test_the_interval_is_students():
+    centre, half = interval(pd.Series([1.0, 2.0, 3.0]))
+    assert centre == 2 and half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+
+
+def made_up(datasets=("mnist", "fashion-mnist"), bits=range(1, 9), seeds=(0, 1, 2), epochs=100):
+    """Errors that fall with weight bits and epochs, a little with activation bits, with noise."""
+    rng, rows = np.random.default_rng(0), []
+    for name in datasets:
+        floor = 11.5 if name == "fashion-mnist" else 1.5
+        for weight_bits, act_bits in [*((w, a) for w in bits for a in bits), (32, 32)]:
+            for seed in seeds:
+                for epoch in sweep.evaluation_epochs(epochs):
+                    error = floor + 4 / epoch + 1 / weight_bits**2 * (1 + 10 / epoch)
+                    error += 0.1 / act_bits + 0.05 * seed + rng.normal() * 0.02
+                    rows.append((name, weight_bits, act_bits, seed, epoch, 0.01, error))
+    columns = ["dataset", "weight_bits", "act_bits", "seed", "epoch", "learning_rate"]
+    return pd.DataFrame(rows, columns=[*columns, "test_error"])
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return made_up()
+
+
+def test_a_full_run_judges_the_claims_with_and_without_seeds(runs):
+    found = claims(runs)
+    assert len(found) >= 33 and found.verdict.isin(reference.VERDICTS).all()
+    judged = found.set_index("claim")
+    statement = reference.claims("stewart2021").set_index("claim").statement
+    helps = judged.loc[statement["one_to_two_weight_bits_help_most"]]
+    assert helps.verdict == "trend" and helps.seeds == "settled"
+    alone = claims(runs[runs.seed == 0])
+    assert len(alone) == len(found)
+    assert set(alone.seeds) == {"", "one seed: cannot tell"}
+
+
+def test_a_claim_turns_round_with_the_numbers(runs):
+    statement = reference.claims("ducasse2021").set_index("claim").statement
+    which = statement["more_weight_bits_more_accuracy"]
+    assert claims(runs).set_index("claim").verdict[which] == "trend"
+    worse = runs.assign(test_error=runs.test_error + (runs.weight_bits == 5) * 0.4)
+    row = claims(worse).set_index("claim").loc[which]
+    assert row.verdict == "differs" and row.seeds == "settled" and row.why
+
+
+def test_what_a_run_lacks_is_not_judged(runs):
+    few = claims(made_up(("mnist5k",), (2, 8), (0,), 2))
+    assert 0 < len(few) < 12
+    early = claims(runs[runs.epoch <= 20])
+    assert not early.ours.str.contains("epoch 100").any()
+    assert claims(runs[runs.dataset == "fashion-mnist"]).ours.str.contains("fashion").any()
+
+
+def test_published_values_stand_beside_ours(runs):
+    found = study.published(runs)
+    assert list(found.published) == ["84.9", "85.5", "85.7", "2.07", "1.52"]
+    assert found.verdict.isin(reference.VERDICTS).all()
+    assert "note" in study.published(made_up(("mnist5k",), (2,), (0,), 2))
+
+
+def test_catching_up_names_the_first_epoch(runs):
+    found = study.catching_up(study.quantised(runs), (10, 40)).set_index(["dataset", "weight_bits"])
+    assert found.loc[("mnist", 8), 10] == 10 and found.loc[("mnist", 8), 40] == 40
+    assert found.loc[("mnist", 2), 10] > 10 and pd.isna(found.loc[("mnist", 1), 40])
+
+
+def test_bit_operations_are_products_times_bits():
+    frame = pd.DataFrame({"dataset": ["mnist"], "weight_bits": [2], "act_bits": [3], "epoch": [4]})
+    first, rest = 1024 * 64 * 2 * 8, (64 * 64 * 2 + 64 * 10) * 2 * 3
+    found = study.bit_operations(frame, inputs=1024, hidden=64, classes=10)
+    assert found[0] == (first + rest) * 4 * 50_000
+
+
+def test_lessons_and_names(runs):
+    final = study.quantised(runs[runs.epoch == 100])
+    tests = study.against(final, (8, 8))
+    last = over_seeds(final, ["dataset", "weight_bits", "act_bits"])
+    noise = (last.high - last.low).groupby(last.dataset).median()
+    text = study.lessons(runs, tests, noise)
+    assert text.count("* **") == 2 and "float32 has" in text and "clearly unlike" in text
+    assert set(study.named(runs)) >= {"W2A4", "float32"}
+    assert not tests.set_index(["dataset", "weight_bits", "act_bits"]).clear["mnist", 8, 8]
