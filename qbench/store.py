@@ -382,6 +382,7 @@ def _read(file: Path) -> Entry:
         record = json.loads(file.read_text(encoding="utf-8"))
         complete = all(isinstance(record[name], kind) for name, kind in IN_RECORD.items())
         complete = complete and {"processor", "cores"} <= record["machine"].keys()
+        complete = complete and bool(re.fullmatch("[0-9a-f]{64}", record["sha256"]))
         spec = record["spec"]
         named = complete and (key(spec), spec["method"]) == (file.stem, file.parent.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

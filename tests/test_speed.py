@@ -48,8 +48,8 @@ def test_the_operations_of_a_step_are_counted_as_by_hand():
 
 def test_every_contender_does_the_same_matrix_products():
     members = [[4, 2, 0], [1, 1, 0], [8, 8, 1]]
-    same = {"hidden": 8, "batch_size": 10, "images": 60}
-    one = round(1e9 * speed.gflop(1, hidden=8, batch_size=10))
+    same = {"hidden": 16, "batch_size": 12, "images": 60}
+    one = round(1e9 * speed.gflop(1, hidden=16, batch_size=12))
     assert [counted(unit) for unit in speed._sequential(members, **same)] == [one] * 3
     assert [counted(unit) for unit in speed._sequential([[32, 32, 0]], **same)] == [one]
     assert [counted(unit) for unit in speed._fused(members, **same)] == [3 * one]

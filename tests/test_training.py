@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from training_toy import CLASSES, INPUTS, TINY, Stop, network, stop_after, toy, train
 
-from qbench import training
+from qbench import threads, training
 from qbench.data import Dataset, Split
 
 home = pytest.fixture(training_toy.home, autouse=True)
@@ -160,7 +160,8 @@ def test_threads_and_random_numbers_of_the_caller_stay(monkeypatch, ends):
     )
     if ends == "badly":
         stop_after(monkeypatch, 1)
-    with training._threads(2):
+    torch.set_num_threads(2)
+    with threads.at_most(2):
         states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
         try:
             training.quant_mlp(**TINY, weight_bits=2, act_bits=2)

@@ -12,7 +12,7 @@ import torch
 from store_toy import empty_stores
 from torch import nn
 
-from qbench import training
+from qbench import threads, training
 from qbench.data import Dataset, Split
 
 INPUTS, CLASSES = 16, 3
@@ -73,6 +73,6 @@ def home(tmp_path, monkeypatch):
     """Empty stores, one thread, and `toy` in place of every data set."""
     empty_stores(tmp_path, monkeypatch)
     monkeypatch.setattr(training.data, "load", lambda name, **_: toy())
-    with torch.random.fork_rng(devices=[]), training._threads(1):
+    with torch.random.fork_rng(devices=[]), threads.at_most(1):
         torch.manual_seed(0)
         yield tmp_path
