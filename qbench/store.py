@@ -187,7 +187,8 @@ def run_together(
     """
     if recompute is None:
         recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
-    specs = {key(one): one for one in (spec(function, **values) for values in asked)}
+    every = [spec(function, **values) for values in asked]
+    specs = {key(one): one for one in every}
 
     def missing() -> list[str]:
         if recompute:
@@ -199,10 +200,10 @@ def run_together(
         with ExitStack() as locks:
             for name in sorted(names):  # in one order everywhere: no two processes block each other
                 locks.enter_context(_lock(specs[name], name))
-            names = [name for name in names if name in missing()]
-            if names:
+            still = set(missing())
+            if names := [name for name in names if name in still]:  # else another was quicker
                 failed = _compute_together([specs[name] for name in names], together, recompute)
-    return [None if name in failed else _use(find(one)).table() for name, one in specs.items()]
+    return [None if key(one) in failed else _use(find(one)).table() for one in every]
 
 
 def _compute_together(

@@ -17,7 +17,7 @@ from qbench import store
 
 from .export import export_qonnx, to_brevitas
 from .fitting import Outcome, train
-from .members import Member, SweepError, grid
+from .members import Member, SweepError, check, grid
 
 __all__ = [
     "Member",
@@ -75,9 +75,12 @@ def quant_mlps(
 ) -> dict[Member, pd.DataFrame]:
     """`quant_mlp` for many members, from the store where it has them, the others in one sweep.
 
-    A member whose loss was no longer finite is named on standard error and left out.
+    A member whose loss was no longer finite is named on standard error and left out. Raises
+    `SweepError` for what cannot be trained, before any work.
     """
     same: dict[str, Any] = {"epochs": epochs, "hidden": hidden, "batch_size": batch_size}
+    check(members, **same)
+    same = {name: int(value) for name, value in same.items()}  # NumPy's numbers have no JSON
 
     def together(asked: list[dict[str, Any]], checkpoint: Path) -> list[pd.DataFrame | None]:
         names = Member.__dataclass_fields__
@@ -103,6 +106,7 @@ def _train(
 ) -> Outcome:
     from qbench import data  # its catalogue needs more packages than training does
 
+    check(members, epochs=epochs, hidden=hidden, batch_size=batch_size)  # before data are fetched
     return train(
         members,
         data.load(dataset, size=32, flatten=True, normalise="unit"),

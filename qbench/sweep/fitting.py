@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from qbench import checkpoints, threads
+from qbench import checkpoints, paths, threads
 from qbench.data.loading import epoch_order
 
 from .members import Member, SweepError, check
@@ -81,6 +81,8 @@ def train(
     inputs, classes = splits["train"][0].shape[1], len(images.classes)
     groups = divide(members, inputs, hidden, batch_size, memory)
     batches = sum(len(part) > 1 for part in splits["train"][1].split(batch_size))
+    if not batches:
+        raise SweepError("batch norm needs at least 2 images to train with, and there is only 1.")
     drops = [round(share * epochs) for share in milestones]
     outcome = Outcome()
     with _progress(len(groups) * epochs * batches, title) as progress:
@@ -118,11 +120,15 @@ def _train_group(
     count = len(network.members)
     log: dict[str, Any] = {"epoch": [], "share": [], "train_loss": [], "valid_error": [],
                            "test_error": [], "diverged": [0] * count}  # fmt: skip
-    done = 0
-    if before := checkpoints.load(checkpoint):
+    done, train, labels = 0, *splits["train"]
+    asked = {"epochs": epochs, "batch_size": batch_size, "evaluated": list(evaluated),
+             "drops": list(drops), "sizes": network.sizes, "images": len(labels)}  # fmt: skip
+    before = checkpoints.load(checkpoint)
+    if before and before.get("asked", asked) != asked:
+        print(f"{paths.shown(checkpoint)} is of another sweep: not used", file=sys.stderr)
+    elif before:
         network.load(before["network"])
         log, done = before["log"], before["epoch"]
-    train, labels = splits["train"]
     batches = sum(len(part) > 1 for part in labels.split(batch_size))
     progress.update(done * batches)
     saved = time.monotonic()
@@ -152,7 +158,7 @@ def _train_group(
             progress.set_postfix_str(f"least validation error {best:.2f} %", refresh=False)
         late = time.monotonic() - saved >= CHECKPOINT_SECONDS
         if checkpoint and (late or epoch == epochs):
-            state = {"network": network.state(), "log": log, "epoch": epoch}
+            state = {"network": network.state(), "log": log, "epoch": epoch, "asked": asked}
             checkpoints.save(checkpoint, state)
             saved = time.monotonic()
     return log

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Integral
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from qbench.errors import UserError
 
@@ -43,6 +43,8 @@ class Member:
             )
         if not _number(self.dropout) or not 0 <= self.dropout < 1:
             raise SweepError(f"dropout must be at least 0 and below 1, not {self.dropout!r}.")
+        for field in fields(self):  # NumPy's numbers have no JSON
+            object.__setattr__(self, field.name, field.type(getattr(self, field.name)))
 
     def __str__(self) -> str:
         return f"W{self.weight_bits}A{self.act_bits} seed {self.seed}"
@@ -66,7 +68,12 @@ def grid(
 
 
 def check(
-    members: Sequence[Member], *, epochs: int, hidden: int, batch_size: int, evaluate_at: object
+    members: Sequence[Member],
+    *,
+    epochs: int,
+    hidden: int,
+    batch_size: int,
+    evaluate_at: Sequence[int] | None = None,
 ) -> tuple[int, ...]:
     """Refuse what cannot be trained, before any work; returns the epochs to evaluate at, sorted.
 
@@ -103,4 +110,4 @@ def _whole(value: object) -> bool:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -536,7 +536,9 @@ class Network:
 
 def order(members: Sequence[Member]) -> list[Member]:
     """The members as a `Network` needs them: those with the same batches side by side."""
-    return sorted(members, key=lambda m: (m.seed, m.dropout, m.learning_rate, m.weight_bits))
+    return sorted(
+        members, key=lambda m: (m.seed, m.dropout, m.learning_rate, m.weight_bits, m.act_bits)
+    )
 
 
 def peak(weights: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
