@@ -14,13 +14,13 @@ their mean over the batch, c = s · (value of one input code), v = gain · R + o
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
+from .kernels import Adam, below, bmm, exact_products, mm, peak
 from .members import Member
 
 EPS = 1e-5  # of batch norm
@@ -29,28 +29,6 @@ BINARY = 0.1  # magnitude of a 1-bit weight, and the limit of what stands behind
 PIXEL = 1 / 255  # value of one input code: images arrive with 8 bits
 SMALLEST = 1e-10  # of a weight's largest magnitude, as in Brevitas
 CHUNK = 16  # members whose first layer stays in a processor's cache while it is worked on
-BLOCK = 16  # float32 numbers that a processor loads at once, at most
-
-
-class Adam:
-    """Adam with PyTorch's defaults on views of some members' parameters and of its moments."""
-
-    def __init__(self, parameters: list[Tensor], first: list[Tensor], second: list[Tensor]) -> None:
-        self.state = parameters, first, second
-        self.steps = [torch.zeros((), device=tensor.device) for tensor in parameters]
-
-    def __call__(self, gradients: list[Tensor], learning_rate: float) -> None:
-        # What is left over behind the last whole block would be rounded otherwise.
-        filled = [[_filled(tensor) for tensor in tensors] for tensors in self.state]
-        parameters, first, second = filled
-        adam(
-            parameters, [_filled(tensor) for tensor in gradients], first, second, [], self.steps,
-            fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=learning_rate,
-            weight_decay=0.0, eps=1e-8, maximize=False,
-        )  # fmt: skip
-        for kept, updated in zip(sum(self.state, []), sum(filled, []), strict=True):
-            if updated is not kept:
-                kept.copy_(updated[:, : kept[0].numel()].view_as(kept))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +121,7 @@ class Network:
         # A gradient passes where v lies between these; rounding up from just below the upper one
         # stays at the highest code.
         self.act_low = torch.where(one, -1.0, -self.act_levels - 0.5)
-        self.act_high = torch.where(one, 0.0, _below(self.act_levels - 0.5))
+        self.act_high = torch.where(one, 0.0, below(self.act_levels - 0.5))
         if self.float_acts:
             self.act_levels = torch.ones_like(act_bits)
             self.act_learns = torch.zeros_like(act_bits)
@@ -231,7 +209,7 @@ class Network:
                 codes, step, peak = self.quantised(layer)
                 product = self._space(f"product {layer}", *codes.shape[:2], inputs.shape[-1])
                 with self._products():
-                    _bmm(codes, inputs, product)
+                    bmm(codes, inputs, product)
             act_step = self._act_step(layer) if layer < 3 else 1.0
             tape, v = self._norm(layer, product, step, unit, act_step)
             tape.inputs, tape.codes, tape.peak, tape.act_step = inputs, codes, peak, act_step
@@ -270,12 +248,12 @@ class Network:
                 self._last = gradient.mul_(self.slope / tape.step), leak / tape.step, tape
                 continue
             weight = self._space(f"weight {layer}", *self.weights[layer].shape)
-            _bmm(gradient, tape.inputs.transpose(1, 2), weight)
+            bmm(gradient, tape.inputs.transpose(1, 2), weight)
             weight.mul_(self.slope / tape.step)
             self._scale_gradient(weight, self.weights[layer], leak / tape.step, tape, self.grid)
             weights[layer] = weight
             below = self._space(f"gradient {layer}", *tape.inputs.shape)
-            gradient = _bmm(tape.codes.transpose(1, 2), gradient, below)
+            gradient = bmm(tape.codes.transpose(1, 2), gradient, below)
         return [*weights[1:], *gammas, *betas, *sigmas[:3]]
 
     def first_gradient(self) -> Tensor:
@@ -300,7 +278,7 @@ class Network:
                 width = codes.shape[1], inputs.shape[-1]
                 product = self._space(f"seen {layer % 2}", len(codes), *width)
                 with self._products():
-                    (_bmm if layer else _mm)(codes, inputs, product)
+                    (bmm if layer else mm)(codes, inputs, product)
                 inputs = product.mul_(gain).add_(offset)
                 if layer < 3:
                     torch.maximum(inputs, self.act_low, out=inputs)
@@ -410,7 +388,7 @@ class Network:
             if images is not None:
                 codes, step, index = self._quantise(run.weights, run.grid, out=work)
                 with self._products():
-                    _mm(codes, columns[run.stream], product[who])
+                    mm(codes, columns[run.stream], product[who])
                 steps.append(step)
                 peaks.append(index)
         self._last = None
@@ -422,7 +400,7 @@ class Network:
     def _first_gradient(self, run: Run, out: Tensor) -> None:
         gradient, leak, tape = self._last
         who = run.members
-        _mm(gradient[who], self._images[run.stream], out)
+        mm(gradient[who], self._images[run.stream], out)
         if not self.float_weights:
             part = Tape(None, None, tape.step[who], tape.peak[who], None, None, None)
             self._scale_gradient(out, run.weights, leak[who], part, run.grid)
@@ -539,81 +517,6 @@ def order(members: Sequence[Member]) -> list[Member]:
     return sorted(
         members, key=lambda m: (m.seed, m.dropout, m.learning_rate, m.weight_bits, m.act_bits)
     )
-
-
-def peak(weights: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest magnitude in every row of (…, I) and its index: (…,) each; `scratch` is spoilt.
-
-    Long rows in two rounds, over blocks and within one: a reduction that gives the index is slow.
-    """
-    length = weights.shape[-1]
-    if length < 256:
-        return torch.abs(weights, out=scratch).max(-1)
-    rows = next(n for n in range(length // 32, 0, -1) if length % n == 0)
-    blocks = weights.unflatten(-1, (rows, -1))
-    largest, column = torch.maximum(blocks.amax(-2), blocks.amin(-2).neg_()).max(-1)
-    where = column[..., None, None].expand(*column.shape, rows, 1)
-    _, row = blocks.gather(-1, where).squeeze(-1).abs_().max(-1)
-    return largest, row * blocks.shape[-1] + column
-
-
-@contextmanager
-def exact_products(device: torch.device) -> Iterator[None]:
-    """Let matrix products of codes use units of a shorter format, where the processor has them.
-
-    bfloat16 on CPUs and TF32 on GPUs hold every code, and the sums are float32, so nothing changes
-    but the speed.
-    """
-    settings, short = torch.backends.mkldnn.matmul, "bf16"
-    if device.type == "cuda":
-        settings, short = torch.backends.cuda.matmul, "tf32"
-    before = settings.fp32_precision
-    settings.fp32_precision = short
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
-
-
-# How a product rounds must not depend on the members beside. It does, in the libraries below, for
-# few rows or columns and for odd numbers of them: those are filled up with zeros to whole blocks.
-
-
-def _mm(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """(M, O, K) times one (K, N) for all."""
-    rows, columns = out.shape[1:]
-    if rows % BLOCK or columns % 4 or columns < 12:
-        product = torch.mm(_blocks(a).flatten(0, 1), _blocks(b)).unflatten(0, (len(a), -1))
-        return out.copy_(product[:, :rows, :columns])
-    torch.mm(a.flatten(0, 1), b, out=out.flatten(0, 1))
-    return out
-
-
-def _bmm(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """(M, O, K) times (M, K, N)."""
-    rows, columns = out.shape[1:]
-    if rows % 2 or rows < 10 or columns % 4 or columns < 12:
-        a, b = _blocks(a), _blocks(b)
-    elif len(a) > 1:
-        return torch.bmm(a, b, out=out)
-    if len(a) == 1:  # one matrix by itself goes to another routine than several
-        a, b = a.repeat(2, 1, 1), b.repeat(2, 1, 1)
-    return out.copy_(torch.bmm(a, b)[: len(out), :rows, :columns])
-
-
-def _blocks(x: Tensor) -> Tensor:
-    """Rows and columns filled up with zeros to multiples of BLOCK."""
-    return torch.nn.functional.pad(x, (0, -x.shape[-1] % BLOCK, 0, -x.shape[-2] % BLOCK))
-
-
-def _filled(x: Tensor) -> Tensor:
-    """(M, …) itself; where a member is no multiple of BLOCK, a flat copy filled up with zeros."""
-    size = x[0].numel()
-    return torch.nn.functional.pad(x.flatten(1), (0, -size % BLOCK)) if size % BLOCK else x
-
-
-def _below(x: Tensor) -> Tensor:
-    return torch.nextafter(x, torch.zeros_like(x))
 
 
 def _alike(keys: Sequence, longest: int) -> Iterator[slice]:
