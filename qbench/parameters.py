@@ -117,15 +117,22 @@ class BitWidthSweep(Parameters):
 
     @field_validator("report_at")
     @classmethod
-    def _evaluated(cls, value: list[int] | None, info: ValidationInfo) -> list[int]:
-        if (epochs := info.data.get("epochs")) is None:  # refused itself
-            return []
-        evaluated = {*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs}
-        if value is None:
-            return sorted(evaluated & {10, 20, 30, 40, 50, 100, epochs})
-        if not evaluated.issuperset(value):
+    def _evaluated(cls, value: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        epochs = info.data.get("epochs")  # missing where it was refused itself
+        if value is not None and epochs is not None and not _evaluations(epochs).issuperset(value):
             raise ValueError("not evaluated")
-        return sorted(value)
+        return value
+
+    @property
+    def reported(self) -> list[int]:
+        """The epochs of `report_at`, or those of the papers as far as trained, in order."""
+        papers = {10, 20, 30, 40, 50, 100, self.epochs} & _evaluations(self.epochs)
+        return sorted(papers if self.report_at is None else self.report_at)
+
+
+def _evaluations(epochs: int) -> set[int]:
+    """As `sweep.evaluation_epochs`, which needs torch."""
+    return {*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs}
 
 
 CHAPTERS: dict[str, type[Parameters]] = {

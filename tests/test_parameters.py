@@ -119,10 +119,18 @@ def test_every_parameter_is_described(chapter):
 
 
 def test_reported_epochs_are_those_of_the_papers_as_far_as_trained():
-    assert check(SWEEP, epochs=100).report_at == [10, 20, 30, 40, 50, 100]
-    assert check(SWEEP, epochs=25).report_at == [10, 20, 25]
-    assert check(SWEEP, epochs=3).report_at == [3]
-    assert check(SWEEP, epochs=23, report_at="23,1,15").report_at == [1, 15, 23]
+    assert check(SWEEP, epochs=100).reported == [10, 20, 30, 40, 50, 100]
+    assert check(SWEEP, epochs=25).reported == [10, 20, 25]
+    assert check(SWEEP, epochs=3).reported == [3]
+    assert check(SWEEP, epochs=23, report_at="23,1,15").reported == [1, 15, 23]
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 10, 12, 100])
+def test_every_epoch_that_a_sweep_evaluates_can_be_reported(epochs):
+    from qbench.sweep import evaluation_epochs
+
+    evaluated = evaluation_epochs(epochs)
+    assert check(SWEEP, epochs=epochs, report_at=evaluated).reported == evaluated
 
 
 @pytest.mark.parametrize("asked", [[101], [0], [12], [], [5, 5], "x", 10.5])

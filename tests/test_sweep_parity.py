@@ -58,6 +58,27 @@ def test_all_64_are_brevitas_in_outputs_losses_gradients_and_averages(tenth, wei
         batch.step(net)
 
 
+def test_the_size_of_the_papers_is_brevitas_too(tenth):
+    """Its rows are so long that the largest weight is found in two rounds."""
+    net = network_of([m for m in EVERY if m.weight_bits + m.act_bits == 9], 1024, 64)
+    size, where = deviations(net, Batch(net, seed=0, count=100))[-1]
+    print(f"largest deviation: {size:.1e}, {where}")
+    assert size < LIMIT, f"{where} deviates most, by {size:.1e} of its largest"
+
+
+@pytest.mark.parametrize("length", [1, 2, 31, 255, 256, 257, 260, 784, 1024, 1031])
+def test_the_largest_weight_is_found_in_rows_of_any_length(length):
+    weights = torch.randn(3, 5, length, generator=torch.Generator().manual_seed(length))
+    for place in (0, length // 2, length - 1):
+        for value in (9.0, -9.0):
+            rows = weights.clone()
+            rows[1, 2, place] = value
+            largest, index = network.peak(rows, torch.empty_like(rows))
+            assert torch.equal(largest, rows.abs().amax(-1))
+            assert torch.equal(rows.gather(-1, index.unsqueeze(-1)).squeeze(-1).abs(), largest)
+            assert index[1, 2] == place
+
+
 def test_what_is_compared_is_not_trivial(tenth):
     """Gradients that are zero, or scales that never learn, would always agree."""
     net = network_of(EVERY)
