@@ -13,6 +13,7 @@ from sweep_toy import DROPOUT, NAMES, Batch, Beside, deviation, network_of
 from torch.nn import functional as F
 
 from qbench.sweep import Member, grid, network
+from qbench.sweep.kernels import peak
 from qbench.sweep.network import order
 
 EVERY = order(grid(range(1, 9), range(1, 9)))
@@ -73,7 +74,7 @@ def test_the_largest_weight_is_found_in_rows_of_any_length(length):
         for value in (9.0, -9.0):
             rows = weights.clone()
             rows[1, 2, place] = value
-            largest, index = network.peak(rows, torch.empty_like(rows))
+            largest, index = peak(rows, torch.empty_like(rows))
             assert torch.equal(largest, rows.abs().amax(-1))
             assert torch.equal(rows.gather(-1, index.unsqueeze(-1)).squeeze(-1).abs(), largest)
             assert index[1, 2] == place
