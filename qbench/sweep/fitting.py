@@ -186,13 +186,10 @@ def _batches(
         batch, keep = [], []
         for which, noise, (_, dropout) in zip(chosen, noises, network.streams, strict=True):
             stays = _stays(noise, count * (size + 3 * hidden), dropout).to(images.device)
-            batch.append(images[which] * stays[: count * size].view(count, size))
-            keep.append(stays[count * size :].view(3, hidden, count))
-        yield (
-            [one.to(network.dtype) for one in batch],
-            [one.to(network.dtype) for one in keep],
-            torch.stack([labels[which] for which in chosen]),
-        )
+            noisy = images.index_select(0, which).mul_(stays[: count * size].view(count, size))
+            batch.append(noisy.to(network.dtype))
+            keep.append(stays[count * size :].view(3, hidden, count).to(network.dtype))
+        yield batch, keep, torch.stack([labels[which] for which in chosen])
 
 
 def _stays(noise: np.random.Philox, count: int, dropout: float) -> Tensor:

@@ -375,8 +375,7 @@ class Network:
         """
         weights = self.weights[0]
         if images is not None:
-            columns = [batch.t().contiguous() for batch in images]
-            product = self._space("product 0", *weights.shape[:2], columns[0].shape[1])
+            product = self._space("product 0", *weights.shape[:2], len(images[0]))
         steps, peaks = [], []
         for run in self.runs:
             who = run.members
@@ -388,7 +387,7 @@ class Network:
             if images is not None:
                 codes, step, index = self._quantise(run.weights, run.grid, out=work)
                 with self._products():
-                    mm(codes, columns[run.stream], product[who])
+                    mm(codes, images[run.stream].t(), product[who])
                 steps.append(step)
                 peaks.append(index)
         self._last = None
