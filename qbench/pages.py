@@ -139,7 +139,7 @@ def _accuracy() -> str:
             "fused sweep (%)": rows["fused"],
             "difference (points)": rows["difference"],
             "95 % interval": [
-                f"{mean - half:+.2f} to {mean + half:+.2f}"
+                f"{mean - half:+.2f} to {mean + half:+.2f}".replace("-", "−")
                 for mean, half in zip(rows["difference"], rows["half_width"], strict=True)
             ],
             "p": rows["p"],
