@@ -91,6 +91,8 @@ class Fit:
     first: str | np.ndarray
 
     def __str__(self) -> str:
+        if isinstance(self.fits, np.ndarray):
+            return repr(self)
         known = (f"{share:.0%} of {_LABELS[r]}" for r, share in self.shares.items() if share >= 0)
         return f"{', '.join(known)} of the {self.device}"
 

@@ -4,4 +4,4 @@ from qbench.errors import UserError
 
 
 class HardwareError(UserError, ValueError):
-    """What was asked cannot be built or estimated: one sentence with the value and what is allowed."""
+    """What was asked cannot be built or estimated: the value and what is allowed."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import HardwareError
 from .layers import Layer
-from .mvtu import MULTIPLIERS, STORAGE, THRESHOLD_STORAGE, Cost, one_of, whole
+from .mvtu import MULTIPLIERS, STORAGE, THRESHOLD_STORAGE, Cost, one_of, single
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class Folding:
         for layer, fold in zip(self.layers, self.folds, strict=True):
             one_of(f"weight_storage of {layer.name}", fold.weight_storage, STORAGE)
             for part, name in (("pe", "mh"), ("simd", "mw")):
-                parts = whole(f"{part} of {layer.name}", getattr(fold, part))
+                parts = single(f"{part} of {layer.name}", getattr(fold, part))
                 if getattr(layer, name) % parts:
                     raise HardwareError(
                         f"{part} of {layer.name} must divide its {name}, and {parts} does not "
@@ -132,7 +132,7 @@ def performance(folding: Folding, *, clock: float = CLOCK, overhead_cycles: int 
     positive or a negative overhead.
     """
     positive("clock", clock)
-    overhead = whole("overhead_cycles", overhead_cycles, least=0)
+    overhead = single("overhead_cycles", overhead_cycles, least=0)
     cycles = [cost.cycles for cost in folding.costs]
     interval = max(cycles) + overhead
     first = folding.layers[0]
@@ -152,7 +152,7 @@ def uniform(layers: Sequence[Layer], pe: int, simd: int, **options: Any) -> Fold
     the largest divisor below it. `options` are `weight_storage` and those of `Folding`. Raises
     `HardwareError` as that does.
     """
-    pe, simd = whole("pe", pe), whole("simd", simd)
+    pe, simd = single("pe", pe), single("simd", simd)
     storage = options.pop("weight_storage", "bram")
     folds = tuple(
         Fold(_divisor(layer.mh, pe), _divisor(layer.mw, simd), storage)

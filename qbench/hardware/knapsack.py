@@ -200,9 +200,9 @@ def non_dominated(use: np.ndarray, columns: Sequence[int] | None = None) -> np.n
 
 
 def _sweep(rows: np.ndarray) -> list[int]:
-    """`non_dominated` of ordered rows with three columns: a staircase of the last two, by bisection.
+    """`non_dominated` of ordered rows with three columns.
 
-    Of the rows so far the staircase has those with the least third column for their second.
+    The last two columns of what is kept make a staircase, in which bisection finds the rival.
     """
     kept, seconds, thirds = [], [], []
     for index, (_, second, third) in enumerate(rows.tolist()):

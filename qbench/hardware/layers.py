@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from . import mvtu
 from .errors import HardwareError
-from .mvtu import Cost, Number, bits, whole
+from .mvtu import MOST_BITS, Cost, Number, single
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class Window:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        whole("channels", self.channels)
+        for field in fields(self):
+            least = 0 if field.name == "padding" else 1
+            one = single(field.name, getattr(self, field.name), least)
+            object.__setattr__(self, field.name, one)
         mvtu.geometry(self.kernel, self.size, self.stride, self.padding)
 
     @property
@@ -54,11 +57,12 @@ class Layer:
     window: Window | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mw", "mh", "vectors"):
-            whole(f"{name} of {self.name}", getattr(self, name))
-        for name in ("weight_bits", "act_bits", "out_bits"):
-            if name != "out_bits" or self.out_bits is not None:
-                bits(f"{name} of {self.name}", getattr(self, name))
+        for name in ("mw", "mh", "vectors", "weight_bits", "act_bits", "out_bits"):
+            value = getattr(self, name)
+            if value is not None or name != "out_bits":
+                most = MOST_BITS if name.endswith("bits") else None
+                value = single(f"{name} of {self.name}", value, most=most)
+                object.__setattr__(self, name, value)
         if self.window:
             one = self.window
             for name, must in (("mw", one.kernel**2 * one.channels), ("vectors", one.out_size**2)):
@@ -99,11 +103,11 @@ class Layer:
 
 
 def conv_layer(
-    name: str, window: Window, filters: int, weight_bits: int, act_bits: int, **fields: Any
+    name: str, window: Window, filters: int, weight_bits: int, act_bits: int, **others: Any
 ) -> Layer:
-    """The layer of a convolution, its mw and vectors worked out; `fields` are others of `Layer`."""
+    """The layer of a convolution, its mw and vectors worked out; `others` are fields of `Layer`."""
     mw, vectors = window.kernel**2 * window.channels, window.out_size**2
-    return Layer(name, mw, filters, weight_bits, act_bits, **fields, vectors=vectors, window=window)
+    return Layer(name, mw, filters, weight_bits, act_bits, **others, vectors=vectors, window=window)
 
 
 def mlp(

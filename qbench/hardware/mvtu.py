@@ -226,7 +226,7 @@ def convolution(
     `options` are those of `estimate`. Raises `HardwareError` as both do.
     """
     channels, simd = whole("channels", channels), whole("simd", simd)
-    out = geometry(kernel, size, stride, padding)[-1]
+    kernel, _, _, out = geometry(kernel, size, stride, padding)
     mw, vectors = kernel * kernel * channels, out * out
     mvtu = estimate(mw, filters, pe, simd, weight_bits, act_bits, vectors=vectors, **options)
     lanes = _plain(np.gcd(simd, channels))
@@ -261,6 +261,13 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> Num
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise HardwareError(f"{name} must be a whole number {allowed}, not {value!r}.")
     return value if type(value) is int else array.astype(np.int64)
+
+
+def single(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """As `whole` for one number; arrays are refused."""
+    if np.ndim(value):
+        raise HardwareError(f"{name} must be one number, not an array of {np.size(value)}.")
+    return int(whole(name, value, least, most))
 
 
 def bits(name: str, value: Any) -> Number:

@@ -61,8 +61,10 @@ def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Lay
     from torch import nn
 
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    if not layers:
+        return
     if input_shape is None:
-        if not layers or not isinstance(layers[0], nn.Linear):
+        if not isinstance(layers[0], nn.Linear):
             raise HardwareError(
                 "input_shape must be given, as (channels, height, width), for a network whose "
                 "first layer is no linear one."
@@ -82,6 +84,11 @@ def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Lay
         with torch.no_grad():
             parameter = next(model.parameters())
             model.eval()(torch.zeros(1, *input_shape).to(parameter))
+    except RuntimeError as error:
+        raise HardwareError(
+            f"input_shape must be one that the network takes, not {tuple(input_shape)}: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
     finally:
         model.train(training)
         for hook in hooks:

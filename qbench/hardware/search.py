@@ -20,7 +20,7 @@ from .errors import HardwareError
 from .folding import CLOCK, Fold, Folding, check_layers, divisors, positive
 from .knapsack import Knapsack
 from .layers import Layer
-from .mvtu import MULTIPLIERS, RESOURCES, STORAGE, THRESHOLD_STORAGE, one_of, whole
+from .mvtu import MULTIPLIERS, RESOURCES, STORAGE, THRESHOLD_STORAGE, one_of, single
 
 OBJECTIVES = ("lut", "bram18", "dsp", "share")
 EITHER = "either"
@@ -65,7 +65,7 @@ def fastest(
             low = middle + 1
         else:
             high = middle
-    return problem.folding(int(every[low]), limits, "share")
+    return problem.least_share(int(every[low]), target)
 
 
 def cheapest(
@@ -93,7 +93,7 @@ def cheapest(
     one_of("objective", objective, OBJECTIVES)
     positive("frame_rate", frame_rate)
     positive("clock", clock)
-    overhead = whole("overhead_cycles", overhead_cycles, least=0)
+    overhead = single("overhead_cycles", overhead_cycles, least=0)
     if objective == "share" and on is None:
         raise HardwareError('objective "share" needs a device, of whose resources it is a share.')
     problem = _Problem(layers, weight_storage, threshold_storage, multipliers, most_simd)
@@ -112,7 +112,9 @@ def cheapest(
     if target and problem.knapsack(cycles).within(limits) is None:
         how = f"in no folding with {frame_rate:,.0f} frames/s"
         raise _misfit(problem, cycles, target, share, how)
-    return problem.folding(cycles, limits, objective)
+    if objective == "share":
+        return problem.least_share(cycles, target)
+    return problem.least(cycles, limits, objective)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class _Problem:
         one_of("multipliers", multipliers, MULTIPLIERS)
         self.layers = check_layers(layers)
         self.options = {"threshold_storage": thresholds, "multipliers": multipliers}
-        self.most_simd = None if most_simd is None else whole("most_simd", most_simd)
+        self.most_simd = None if most_simd is None else single("most_simd", most_simd)
         self.storages = STORAGE if storage == EITHER else (storage,)
 
     @cached_property
@@ -176,13 +178,21 @@ class _Problem:
         """What the layers can use, a row a choice that takes at most `cycles`."""
         return Knapsack([c.use[c.cycles <= cycles] for c in self.choices])
 
-    def folding(self, cycles: int, limits: np.ndarray, objective: str) -> Folding:
-        """The best folding within `cycles` and `limits`; there is one."""
-        knapsack = self.knapsack(cycles)
-        if objective == "share":
-            picks = knapsack.least_share(limits)
-        else:
-            picks = knapsack.least(self.names.index(objective), limits)
+    def least_share(self, cycles: int, target: Device) -> Folding:
+        """The folding within `cycles` whose largest share of the device is least.
+
+        If any folding keeps to a part of the device, this one does.
+        """
+        there = np.array([getattr(target, name) for name in self.names])
+        return self._folding(cycles, self.knapsack(cycles).least_share(there))
+
+    def least(self, cycles: int, limits: np.ndarray, resource: str) -> Folding:
+        """The folding within `cycles` and `limits` with least of a resource; there is one."""
+        return self._folding(
+            cycles, self.knapsack(cycles).least(self.names.index(resource), limits)
+        )
+
+    def _folding(self, cycles: int, picks: list[int]) -> Folding:
         folds = []
         for choices, pick in zip(self.choices, picks, strict=True):
             at = np.flatnonzero(choices.cycles <= cycles)[pick]
@@ -200,19 +210,22 @@ def _limits(
     if on is None:
         return None, np.full(len(names), np.iinfo(np.int64).max // 4)
     target = device(on)
-    return target, np.array([int(share * getattr(target, name)) for name in names])
+    return target, np.array([_part(share, getattr(target, name)) for name in names])
+
+
+def _part(share: float, total: int) -> int:
+    return int(share * total + 1e-6)  # 0.29 of 100 is 29
 
 
 def _misfit(
     problem: _Problem, cycles: int, target: Device, share: float, how: str
 ) -> HardwareError:
     """Names the resource that runs out first, in the folding that comes nearest to fitting."""
-    there = np.array([getattr(target, name) for name in problem.names])
-    nearest = problem.folding(cycles, there, "share")
+    nearest = problem.least_share(cycles, target)
     first = fit(nearest.cost, target).first
     have = f"there are {getattr(target, first):,}"
     if share < 1:
-        have = f"{int(share * getattr(target, first)):,} may be used"
+        have = f"{_part(share, getattr(target, first)):,} may be used"
     return HardwareError(
         f"{how} the network fits the {target}: it runs out of {_LABELS[first]} first, of which "
         f"{have} and the folding nearest to fitting needs {getattr(nearest.cost, first):,}."
