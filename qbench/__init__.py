@@ -18,6 +18,7 @@ _ROOMS = (
     "errors",
     "execute",
     "files",
+    "hardware",
     "models",
     "pages",
     "parameters",
