@@ -27,6 +27,7 @@ def generated() -> dict[str, str]:
         "runs.md": _runs(),
         "pins.md": _pins(),
         "speed.md": _speed(),
+        "accuracy.md": _accuracy(),
     }
 
 
@@ -115,6 +116,42 @@ def _speed() -> str:
         compared = speed.targets(*(tables[f.__name__] for f in SPEED))
         parts.append(_table(compared, "What the sweep was to reach, and what was measured"))
     return "\n".join(parts)
+
+
+def _accuracy() -> str:
+    """What was published of `beside_brevitas.trainings` with its usual settings."""
+    from qbench.studies import beside_brevitas  # needs torch and scipy, the other pages do not
+
+    found = store.find(store.spec(beside_brevitas.trainings))
+    if not found or not found.published:
+        return "Not published yet.\n"
+    table, asked = found.table(), found.spec["parameters"]
+    apart = beside_brevitas.told_apart(table)
+    rows = beside_brevitas.differences(table)
+    shown = pd.DataFrame(
+        {
+            "configurations": rows["configurations"].replace(
+                {"all": f"all {len(apart)}"}
+                | {f"W{bits}": f"{bits}-bit weights" for bits in asked["weight_bits"]}
+                | {f"A{bits}": f"{bits}-bit activations" for bits in asked["act_bits"]}
+            ),
+            "Brevitas (%)": rows["brevitas"],
+            "fused sweep (%)": rows["fused"],
+            "difference (points)": rows["difference"],
+            "95 % interval": [
+                f"{mean - half:+.2f} to {mean + half:+.2f}".replace("-", "−")
+                for mean, half in zip(rows["difference"], rows["half_width"], strict=True)
+            ],
+            "p": rows["p"],
+        }
+    )
+    formats = {"Brevitas (%)": ".2f", "fused sweep (%)": ".2f", "difference (points)": "+.2f"}
+    caption = (
+        f"Mean test error after {asked['epochs']} epochs on {asked['dataset']}, "
+        f"{len(asked['seeds'])} seeds; a configuration's two trainings are told apart in "
+        f"{apart.sum()} of {len(apart)} cases"
+    )
+    return f"{_measured_on(found)}\n\n" + _table(shown, caption, formats | {"p": ".2f"})
 
 
 def _measured_on(entry: store.Entry) -> str:

@@ -3,14 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import sweep_toy
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from qbench import reference, sweep
+from qbench import reference, sweep, training
+from qbench.studies import beside_brevitas
 from qbench.studies import bit_width_sweep as study
 from qbench.studies.bit_width_claims import claims
 from qbench.studies.seeds import interval, over_seeds, paired
+
+home = pytest.fixture(sweep_toy.home)
 
 
 def table(configurations, seeds, noise=1.0, rng=0):
@@ -133,10 +137,12 @@ def test_catching_up_names_the_first_epoch(runs):
 
 
 def test_bit_operations_are_products_times_bits():
-    frame = pd.DataFrame({"dataset": ["mnist"], "weight_bits": [2], "act_bits": [3], "epoch": [4]})
+    bits = {"weight_bits": 2, "act_bits": 3, "epoch": 4}
+    frame = pd.DataFrame([bits | {"dataset": "mnist"}, bits | {"dataset": "mnist5k"}])
     first, rest = 1024 * 64 * 2 * 8, (64 * 64 * 2 + 64 * 10) * 2 * 3
     found = study.bit_operations(frame, inputs=1024, hidden=64, classes=10)
     assert found[0] == (first + rest) * 4 * 50_000
+    assert found[1] == (first + rest) * 4 * 4_000
 
 
 def test_lessons_and_names(runs):
@@ -148,3 +154,39 @@ def test_lessons_and_names(runs):
     assert text.count("* **") == 2 and "float32 has" in text and "clearly unlike" in text
     assert set(study.named(runs)) >= {"W2A4", "float32"}
     assert not tests.set_index(["dataset", "weight_bits", "act_bits"]).clear["mnist", 8, 8]
+
+
+def both(shift: float, seeds: int = 6) -> pd.DataFrame:
+    """Trainings of two configurations; the fused sweep is `shift` points above Brevitas."""
+    rows = []
+    for seed in range(seeds):
+        for bits in (1, 2):
+            error, noise = 10 - bits + seed / 10, 0.05 * (-1) ** seed
+            row = {"weight_bits": bits, "act_bits": 3, "seed": seed, "brevitas": error}
+            rows.append(row | {"fused": error + shift + noise})
+    return pd.DataFrame(rows)
+
+
+def test_trainings_beside_brevitas_are_compared_seed_by_seed():
+    found = beside_brevitas.differences(both(0.0)).set_index("configurations")
+    assert list(found.index) == ["all", "W1", "W2", "A3"]
+    assert found.difference.abs().max() < 1e-9 and found.brevitas["W1"] - found.brevitas["W2"] == 1
+    # six differences of ±0.05: standard deviation 0.05 √(6/5), t(5) = 2.5706
+    assert found.half_width["all"] == pytest.approx(2.5706 * 0.05 / 5**0.5, rel=1e-4)
+    assert found.p.min() > 0.99 and not beside_brevitas.told_apart(both(0.0)).any()
+    shifted = beside_brevitas.differences(both(0.3))
+    assert (shifted.difference - shifted.half_width).min() > 0.2 and shifted.p.max() < 0.001
+    assert beside_brevitas.told_apart(both(0.3)).all()
+
+
+def test_trainings_beside_brevitas_train_each_configuration_both_ways(home):
+    asked = {"weight_bits": [2], "act_bits": [1, 8], "seeds": [0, 3], "epochs": 1, "hidden": 16}
+    table = beside_brevitas.trainings(**asked)
+    assert (
+        len(table) == 4 and table.brevitas.between(5, 95).all() and table.fused.between(5, 95).all()
+    )
+    one = table[(table.act_bits == 8) & (table.seed == 3)].iloc[0]
+    alone = {"dataset": "mnist5k", "epochs": 1, "hidden": 16, "seed": 3}
+    bits = {"weight_bits": 2, "act_bits": 8}
+    assert one.brevitas == training.quant_mlp(**alone, **bits).test_error.iloc[-1]
+    assert one.fused == sweep.quant_mlp(**alone, **bits).test_error.iloc[-1]

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from qbench import reference, sweep
+from qbench.data import specs
 from qbench.studies.seeds import interval, paired
 
 FLOAT = 32
 NOTICEABLE = 0.2  # points: Stewart et al. 2021 call 3.9 % against 3.7 % a noticeable difference
-TRAINING_IMAGES = {"mnist5k": 3_500, "mnist": 50_000, "fashion-mnist": 50_000}
 TEST_IMAGES = 10_000
 STEWART, DUCASSE = "stewart2021", "ducasse2021"
 
@@ -73,7 +73,8 @@ def bit_operations(frame: pd.DataFrame, *, inputs: int, hidden: int, classes: in
     pixels = frame["act_bits"].where(frame["act_bits"] == FLOAT, 8)
     first = inputs * hidden * pixels
     rest = (2 * hidden**2 + hidden * classes) * frame["act_bits"]
-    images = frame["dataset"].map(TRAINING_IMAGES) * frame["epoch"]
+    training_images = frame["dataset"].map(lambda name: specs.find(name).split["train"])
+    images = training_images * frame["epoch"]
     return (first + rest) * frame["weight_bits"] * images.astype(float)
 
 
