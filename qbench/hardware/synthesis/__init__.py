@@ -6,12 +6,13 @@ and DSP blocks; `synthesise_grid` does so for the bit widths and foldings of the
 store where it has them, and `fit_ff` makes a model of the flip-flops, which FINN's estimates lack.
 """
 
+from .chain import pipeline
 from .ff_model import FlipFlopModel, fit_ff
 from .grid import random_layer, synthesise_grid, synthesise_mvtu
 from .reference import compute, network
 from .simulate import Run, check, simulate
 from .unit import Layer, SynthesisError, Unit
-from .verilog import pipeline, verilog
+from .verilog import verilog
 from .yosys import Resources, synthesise
 
 __all__ = [

@@ -1,110 +1,101 @@
-"""How many flip-flops a unit takes: a few terms that say where they are, fitted to synthesis.
+"""How many flip-flops a unit takes: the model of `hardware.flip_flops`, fitted to synthesis."""
 
-FINN estimates LUTs and block RAMs, and no flip-flops.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .unit import SynthesisError, Unit, signed_width
+from qbench.files import write_atomically
+from qbench.hardware import flip_flops
 
-COLUMNS = ("mw", "mh", "pe", "simd", "weight_bits", "act_bits", "out_bits")
-TERMS = {
-    "accumulators": "PE · accumulator bits",
-    "products": "PE · SIMD · product bits + PE · bits of their sum",
-    "search": "PE · out_bits · accumulator bits: sums and thresholds between the search's stages",
-    "io": "SIMD · act_bits + PE · out_bits",
-    "counters": "log2(synapse folds) + (out_bits + 3) · log2(neuron folds)",
-    "constant": "1: what every unit has",
-}
-FOLDS = 10
+from .unit import SynthesisError
+
+# Columns of the rows, in the order of `flip_flops.features`
+COLUMNS = ("pe", "simd", "weight_bits", "act_bits", "acc_bits", "out_bits", "cycles")
+PARTS = 10
 
 
 @dataclass(frozen=True)
 class FlipFlopModel:
-    """Flip-flops = Σ coefficient · term, with the terms of `TERMS`.
+    """Flip-flops = Σ coefficient · feature, with the features of `flip_flops.FEATURES`.
 
-    `error` is the mean absolute error in per cent of units that the fit has not seen (10-fold
-    cross-validation), `worst` the largest; `rows` is the number of units fitted to.
+    `error` is the mean absolute error, and `worst` the largest, in per cent of the flip-flops of
+    units that the fit has not seen (10-fold cross-validation); `rows` is how many it was made from
+    and `yosys` which versions counted them.
     """
 
     coefficients: Mapping[str, float]
     error: float
     worst: float
     rows: int
+    yosys: tuple[str, ...] = ()
 
     def predict(self, rows: pd.DataFrame) -> pd.Series:
-        """Flip-flops of each row, which has the columns `COLUMNS`; raises `SynthesisError`."""
-        values = terms(rows) @ pd.Series(self.coefficients)
-        return values.rename("ff")
+        """Flip-flops of each row, which has `COLUMNS`; raises `SynthesisError` without."""
+        return (_features(rows) @ pd.Series(self.coefficients)).rename("ff")
+
+    def write(self, file: Path = flip_flops.MODEL_FILE) -> Path:
+        """Write the file that `flip_flops` estimates with; returns its path."""
+        import yaml
+
+        source = (
+            f"{self.rows} synthesised MVTUs, Yosys {', '.join(self.yosys) or 'unknown'}; units not "
+            f"fitted to are off by {self.error:.1f} % on average and {self.worst:.1f} % at most"
+        )
+        rounded = {name: float(f"{value:.6g}") for name, value in self.coefficients.items()}
+        content = yaml.safe_dump({"source": source, "coefficients": rounded}, sort_keys=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content.encode())
+        return file
 
 
 def fit_ff(rows: pd.DataFrame, seed: int = 0) -> FlipFlopModel:
-    """Least squares of the relative error on `rows`: `COLUMNS` and `ff`, as `synthesise_grid` gives.
+    """Least squares of the relative error, on rows as `synthesise_grid` gives: `COLUMNS` and `ff`.
 
-    Coefficients are at least 0: no part takes flip-flops away. `seed` deals the rows into the parts
-    of the cross-validation. Raises `SynthesisError` for fewer rows than twice the terms.
+    Coefficients are at least 0: no register takes flip-flops away. Where rows cannot tell features
+    apart, such as a unit's constant from a counter that is the same in all, some are 0. `seed`
+    deals the rows to the parts of the cross-validation. Raises `SynthesisError` for lacking
+    columns, for fewer rows than twice the features, and for what is no number of flip-flops.
     """
-    found = terms(rows)
-    _columns(rows, ["ff"])
-    if len(rows) < 2 * len(TERMS):
-        raise SynthesisError(f"a fit needs at least {2 * len(TERMS)} rows, not {len(rows)}.")
-    x, y = found.to_numpy(), rows["ff"].to_numpy(float)
-    if not (y > 0).all():
-        raise SynthesisError("ff must be positive in every row.")
-    part = np.random.default_rng(seed).permutation(len(y)) % FOLDS
-    error = np.zeros(len(y))
-    for one in range(FOLDS):
-        out = part == one
-        error[out] = np.abs(x[out] @ _solve(x[~out], y[~out]) / y[out] - 1)
+    features = _features(rows)
+    _need(rows, "ff")
+    least = 2 * features.shape[1]
+    if len(rows) < least:
+        raise SynthesisError(f"a fit needs at least {least} rows, not {len(rows)}.")
+    x, y = features.to_numpy(), rows["ff"].to_numpy(float)
+    if not (np.isfinite(y) & (y > 0)).all():
+        raise SynthesisError("ff must be a positive number in every row.")
+    part = np.random.default_rng(seed).permutation(len(y)) % PARTS
+    error = np.empty(len(y))
+    for one in range(PARTS):
+        unseen = part == one
+        error[unseen] = np.abs(x[unseen] @ _solve(x[~unseen], y[~unseen]) / y[unseen] - 1)
     return FlipFlopModel(
-        dict(zip(TERMS, _solve(x, y).tolist(), strict=True)),
-        float(100 * error.mean()),
-        float(100 * error.max()),
-        len(y),
+        coefficients=dict(zip(features, _solve(x, y).tolist(), strict=True)),
+        error=float(100 * error.mean()),
+        worst=float(100 * error.max()),
+        rows=len(y),
+        yosys=tuple(sorted(set(rows["yosys"]))) if "yosys" in rows else (),
     )
 
 
-def terms(rows: pd.DataFrame) -> pd.DataFrame:
-    """The terms of `TERMS` for each row, indexed as `rows`; `out_bits` missing is a unit of sums."""
-    _columns(rows, COLUMNS)
-    each = (Unit(*_sizes(row)) for row in rows[list(COLUMNS)].itertuples(index=False))
-    return pd.DataFrame(list(map(_terms, each)), index=rows.index, columns=list(TERMS), dtype=float)
+def _features(rows: pd.DataFrame) -> pd.DataFrame:
+    """The regressors of each row, indexed as `rows`; a unit of sums has no `out_bits`."""
+    _need(rows, *COLUMNS)
+    values = (rows[name].fillna(0).to_numpy(float) for name in COLUMNS)
+    return pd.DataFrame(flip_flops.features(*values), index=rows.index, dtype=float)
 
 
-def _terms(u: Unit) -> list[float]:
-    out = u.out_bits or 0
-    low, high = u.product_range
-    if u.binary:  # XNORs have no register of their own
-        products = u.pe * u.simd.bit_length()
-    else:
-        total = signed_width(u.simd * low, u.simd * high)
-        products = u.pe * (u.simd * signed_width(low, high) + total)
-    return [
-        u.pe * u.acc_bits,
-        products,
-        u.pe * out * u.acc_bits,
-        u.simd * u.act_bits + u.pe * u.element_bits,
-        np.log2(u.synapse_folds) + (out + 3) * np.log2(u.neuron_folds),
-        1,
-    ]
-
-
-def _sizes(row: Iterable[float]) -> list[int | None]:
-    return [None if pd.isna(value) else value for value in row]
-
-
-def _columns(rows: pd.DataFrame, names: Iterable[str]) -> None:
+def _need(rows: pd.DataFrame, *names: str) -> None:
     lacking = [name for name in names if name not in rows]
     if lacking:
-        raise SynthesisError(f"the rows must have a column {lacking[0]!r}, and have none.")
+        raise SynthesisError(f"the rows need a column {lacking[0]!r}, and have {list(rows)}.")
 
 
 def _solve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     from scipy.optimize import nnls
 
-    scale = np.abs(x).max(0).clip(1)
+    scale = x.max(0).clip(1)
     return nnls(x / scale / y[:, None], np.ones(len(y)))[0] / scale

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import block_ram, reference, yosys
+from .chain import pipeline
 from .unit import Integers, Layer, SynthesisError, Unit
-from .verilog import pack, pipeline, rom, unpack
+from .verilog import pack, rom, unpack
 
 Engine = Literal["interpreted", "compiled"]
 ENGINES = ("interpreted", "compiled")
@@ -88,7 +89,7 @@ def simulate(
 
 
 def check(layers: Layer | Sequence[Layer], vectors: ArrayLike, **how: object) -> Run:
-    """`simulate`, compared with `reference`: `SynthesisError` names the first output that differs."""
+    """`simulate`, compared with `reference`; a `SynthesisError` says which output differs."""
     run = simulate(layers, vectors, **how)
     expected = reference.network([layers] if isinstance(layers, Layer) else layers, vectors)
     wrong = np.argwhere(run.outputs != expected)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbench.errors import UserError
+from qbench.hardware.errors import HardwareError
 
 Integers = NDArray[np.int64]
 Memory = Literal["block", "distributed"]
@@ -17,7 +17,7 @@ MEMORIES = ("block", "distributed")
 MAX_BITS = 8
 
 
-class SynthesisError(UserError, ValueError):
+class SynthesisError(HardwareError):
     """What was asked cannot be built, simulated or synthesised: one sentence that says why."""
 
 

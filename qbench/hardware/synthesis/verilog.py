@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .unit import Integers, Layer, SynthesisError, Unit, check_chain, signed_width
+from .unit import Integers, Layer, SynthesisError, Unit, signed_width
 
 LINE = 100  # characters
 
@@ -34,48 +34,10 @@ def verilog(
     them. Ports: clk, rst (synchronous), in_valid, in_ready, in_data (simd·act_bits), out_valid,
     out_ready, out_data (pe·element_bits). Raises `SynthesisError` as `Unit.check` does.
     """
-    return _unit(Layer(unit, weights, thresholds), _identifier(name))
+    return module(Layer(unit, weights, thresholds), identifier(name))
 
 
-def pipeline(layers: Sequence[Layer], name: str = "network") -> str:
-    """Several units one behind the other as module `name`, with the ports of `verilog`.
-
-    Between two units lies a FIFO with room for one vector: a unit that works on its later rows
-    takes no input, and would else hold up the one before. Raises `SynthesisError` where a unit
-    cannot take what the one before gives.
-    """
-    check_chain(layers)
-    name = _identifier(name)
-    first, last = layers[0].unit, layers[-1].unit
-    widths = [first.in_bits, *(layer.unit.pe * layer.unit.element_bits for layer in layers)]
-    body, links = [], []
-    for number, layer in enumerate(layers):
-        end = number == len(layers) - 1
-        source = "in" if number == 0 else f"kept_{number - 1}"
-        sink = "out" if end else f"made_{number}"
-        body += [f"    {name}_{number} unit_{number} ({_connections(source, sink)});"]
-        if not end:
-            links += [f"    wire {sink}_valid, {sink}_ready, kept_{number}_valid, "]
-            links[-1] += f"kept_{number}_ready;"
-            links += [f"    wire [{widths[number + 1] - 1}:0] {sink}_data, kept_{number}_data;"]
-            bits = max(1, (layer.unit.neuron_folds - 1).bit_length())
-            body += [
-                f"    {name}_fifo #(.WIDTH({widths[number + 1]}), .BITS({bits})) fifo_{number}",
-                f"        ({_connections(sink, f'kept_{number}')});",
-            ]
-    text = [
-        f"// {len(layers)} units: {first.mw} inputs, {last.mh} outputs.",
-        _ports(name, first.in_bits, widths[-1], "wire"),
-        *links,
-        *body,
-        "endmodule\n",
-        *([_fifo(name)] if len(layers) > 1 else []),
-        *(_unit(layer, f"{name}_{number}") for number, layer in enumerate(layers)),
-    ]
-    return "\n".join(text)
-
-
-def _unit(layer: Layer, name: str) -> str:
+def module(layer: Layer, name: str) -> str:
     unit = layer.unit
     parts = [_top(layer, name), _dot(unit, name)]
     if unit.out_bits is not None:
@@ -87,12 +49,12 @@ def _top(layer: Layer, name: str) -> str:
     u = layer.unit
     stages = 1 if u.out_bits is None else u.out_bits
     width, out = u.pe * u.simd * u.weight_bits, u.pe * u.element_bits
-    rows, depth = _bits(u.neuron_folds), _depth(u)
+    rows, depth = address_bits(u.neuron_folds), _depth(u)
     store = "distributed" if u.synapse_folds > 2 else "logic"  # a LUT holds at least 32 words
     return f"""\
 // Matrix-vector-threshold unit {u}.
 // One fold a cycle: {u.cycles} cycles a vector.
-{_ports(name, u.in_bits, out, "reg" if u.out_bits is None else "wire")}
+{ports(name, u.in_bits, out, "reg" if u.out_bits is None else "wire")}
     wire run = out_ready | ~out_valid;  // the whole pipeline moves or stands still
 
     // Fetch: which columns, which rows, and both together as the address of the weights
@@ -161,7 +123,7 @@ def _lanes(u: Unit, name: str) -> str:
         "    always @(posedge clk)",
         f"        if (rst) valid <= 0; else if (run) valid <= done[{stages - 1}];",
     ]
-    bits = _bits(u.neuron_folds)
+    bits = address_bits(u.neuron_folds)
     for lane in range(u.pe):
         out = f"out_data[{(lane + 1) * u.element_bits - 1}:{lane * u.element_bits}]"
         if u.out_bits is None:
@@ -170,8 +132,8 @@ def _lanes(u: Unit, name: str) -> str:
         else:
             later = f"rows[{(depth + stages - 1) * bits - 1}:{(depth - 1) * bits}]"
             text += [
-                f"    {name}_search_{lane} search_{lane} (.clk(clk), .run(run), .acc_0(acc_{lane}),",
-                f"        .rows({later}), .code({out}));",
+                f"    {name}_search_{lane} search_{lane} (.clk(clk), .run(run),",
+                f"        .acc_0(acc_{lane}), .rows({later}), .code({out}));",
             ]
     return "\n".join(text)
 
@@ -222,7 +184,7 @@ endmodule
 def _search(layer: Layer, name: str, lane: int) -> str:
     """One lane's binary search over the thresholds of its rows."""
     u = layer.unit
-    rows, sign = _bits(u.neuron_folds), _sign(u)
+    rows, sign = address_bits(u.neuron_folds), _sign(u)
     of_lane = _stored_thresholds(layer)[lane :: u.pe]  # (neuron folds, 2^n - 1)
     acc = f"{sign}[{u.acc_bits - 1}:0]"
     last = u.out_bits - 1
@@ -325,7 +287,7 @@ def rom(name: str, words: Sequence[int], width: int, style: str, sign: str = "")
     return "\n".join([*lines, line, "    end"])
 
 
-def _ports(name: str, takes: int, gives: int, kind: str) -> str:
+def ports(name: str, takes: int, gives: int, kind: str) -> str:
     return f"""\
 module {name} (
     input wire clk, rst,
@@ -338,47 +300,10 @@ module {name} (
 );"""
 
 
-def _connections(source: str, sink: str) -> str:
-    ports = (("in", source), ("out", sink))
-    pairs = [f".{port}_{part}({net}_{part})" for port, net in ports for part in _HANDSHAKE]
-    return ", ".join([".clk(clk)", ".rst(rst)", *pairs])
-
-
-_HANDSHAKE = ("valid", "ready", "data")
-
-
-def _fifo(name: str) -> str:
-    return f"""\
-module {name}_fifo #(parameter WIDTH = 1, parameter BITS = 1) (
-    input wire clk, rst,
-    input wire in_valid,
-    output wire in_ready,
-    input wire [WIDTH - 1:0] in_data,
-    output wire out_valid,
-    input wire out_ready,
-    output wire [WIDTH - 1:0] out_data
-);
-    (* ram_style = "distributed" *) reg [WIDTH - 1:0] words [0:2 ** BITS - 1];
-    reg [BITS:0] written, taken;
-    assign in_ready = written - taken != 2 ** BITS;
-    assign out_valid = written != taken;
-    assign out_data = words[taken[BITS - 1:0]];
-    always @(posedge clk) begin
-        if (in_valid & in_ready) words[written[BITS - 1:0]] <= in_data;
-        if (rst) begin
-            written <= 0;
-            taken <= 0;
-        end else begin
-            written <= written + (in_valid & in_ready);
-            taken <= taken + (out_valid & out_ready);
-        end
-    end
-endmodule
-"""
-
-
 def _register(name: str, count: int) -> str:
-    return f"    reg [{_bits(count) - 1}:0] {name};" if count > 1 else f"    wire {name} = 0;"
+    return (
+        f"    reg [{address_bits(count) - 1}:0] {name};" if count > 1 else f"    wire {name} = 0;"
+    )
 
 
 def _count(name: str, count: int, when: str) -> str:
@@ -402,12 +327,12 @@ def _sign(u: Unit) -> str:
     return "" if u.binary else "signed "
 
 
-def _bits(count: int) -> int:
+def address_bits(count: int) -> int:
     """Width of a number from 0 to count − 1."""
     return max(1, (count - 1).bit_length())
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
     if not (isinstance(name, str) and name.isascii() and name.isidentifier()):
         raise SynthesisError(f"name must be a Verilog identifier, not {name!r}.")
     return name
