@@ -28,7 +28,7 @@ def synthesise_mvtu(
     simd: int,
     weight_bits: int,
     act_bits: int,
-    out_bits: int | None = None,
+    out_bits: int | None,
     weights_in: Memory = "block",
     thresholds_in: Memory = "distributed",
     dsp: bool = False,
@@ -36,10 +36,9 @@ def synthesise_mvtu(
 ) -> pd.DataFrame:
     """What a unit takes of a 7-series device: one row, its parameters and its `Resources`.
 
-    `out_bits` None is `act_bits`, the usual case of a hidden layer. Weights and thresholds are
+    `out_bits` None is a unit of sums, without thresholds. Weights and thresholds are
     `random_layer`'s; `dsp` as in `synthesise`. Raises `SynthesisError`.
     """
-    out_bits = act_bits if out_bits is None else out_bits
     unit = Unit(mw, mh, pe, simd, weight_bits, act_bits, out_bits, True, weights_in, thresholds_in)
     layer = random_layer(unit, seed)
     found = synthesise(verilog(unit, layer.weights, layer.thresholds), dsp=dsp)
@@ -55,23 +54,27 @@ def synthesise_grid(
     foldings: Sequence[int] = FOLDINGS,
     mw: int = 256,
     mh: int = 64,
+    thresholds: bool = True,
     seed: int = 0,
     jobs: int = 1,
     **same: object,
 ) -> pd.DataFrame:
     """`synthesise_mvtu` for every combination with PE = SIMD = folding, a row each.
 
-    Each is stored when it is done: what was interrupted goes on where it was. `jobs` of them are
-    synthesised at a time; `same` are parameters that all share. The progress, on standard error,
-    weighs a unit by about what it costs. Raises `SynthesisError` before any work.
+    Outputs have as many bits as inputs, the usual case of a hidden layer; without `thresholds` the
+    units give their sums, which is what FINN's formulas count by default. Each is stored when it is
+    done: what was interrupted goes on where it was. `jobs` of them are synthesised at a time;
+    `same` are parameters that all share. The progress, on standard error, weighs a unit by about
+    what it costs. Raises `SynthesisError` before any work.
     """
     from tqdm import tqdm
 
     if not is_whole(jobs) or jobs < 1:
         raise SynthesisError(f"jobs must be a whole number of at least 1, not {jobs!r}.")
+    size = {"mw": mw, "mh": mh, "seed": seed}
     asked = [
-        {"mw": mw, "mh": mh, "pe": f, "simd": f, "weight_bits": w, "act_bits": a, "seed": seed}
-        | same
+        {**size, "pe": f, "simd": f, "weight_bits": w, "act_bits": a}
+        | {"out_bits": a if thresholds else None, **same}
         for f, w, a in product(foldings, weight_bits, act_bits)
     ]
     asked = [{name: _plain(value) for name, value in one.items()} for one in asked]
@@ -135,7 +138,7 @@ def _plain(value: object) -> object:
 def _refuse(one: dict[str, object]) -> None:
     """Raise what `synthesise_mvtu` would raise before its work."""
     names = Unit.__dataclass_fields__
-    sizes = {"out_bits": one["act_bits"]} | {n: v for n, v in one.items() if n in names}
+    sizes = {n: v for n, v in one.items() if n in names}
     store.spec(synthesise_mvtu, **one)  # an unknown name
     if not is_whole(one["seed"]) or one["seed"] < 0:
         random_layer(Unit(1, 1, 1, 1, 1, 1, None), one["seed"])
@@ -144,5 +147,6 @@ def _refuse(one: dict[str, object]) -> None:
 
 def _cost(one: dict[str, object]) -> float:
     """About the seconds that Yosys takes, for the progress only."""
-    w, a = one["weight_bits"], one["act_bits"]
-    return 6 + one["pe"] * (0.02 * one["simd"] * w * a + 0.02 * 2**a)
+    products = one["simd"] * one["weight_bits"] * one["act_bits"]
+    thresholds = 2 ** (one["out_bits"] or 0)
+    return 6 + 0.02 * one["pe"] * (products + thresholds)
