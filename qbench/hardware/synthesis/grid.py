@@ -29,6 +29,7 @@ def synthesise_mvtu(
     weight_bits: int,
     act_bits: int,
     out_bits: int | None,
+    act_signed: bool = True,
     weights_in: Memory = "block",
     thresholds_in: Memory = "distributed",
     dsp: bool = False,
@@ -39,12 +40,12 @@ def synthesise_mvtu(
     `out_bits` None is a unit of sums, without thresholds. Weights and thresholds are
     `random_layer`'s; `dsp` as in `synthesise`. Raises `SynthesisError`.
     """
-    unit = Unit(mw, mh, pe, simd, weight_bits, act_bits, out_bits, True, weights_in, thresholds_in)
+    bits = weight_bits, act_bits, out_bits, act_signed
+    unit = Unit(mw, mh, pe, simd, *bits, weights_in, thresholds_in)
     layer = random_layer(unit, seed)
     found = synthesise(verilog(unit, layer.weights, layer.thresholds), dsp=dsp)
-    own = {name: value for name, value in asdict(unit).items() if name != "act_signed"}
     counts = {"cycles": unit.cycles, "acc_bits": unit.acc_bits, **found.row()}
-    return pd.DataFrame([{**own, "dsp_allowed": dsp, "seed": seed, **counts}])
+    return pd.DataFrame([{**asdict(unit), "dsp_allowed": dsp, "seed": seed, **counts}])
 
 
 def synthesise_grid(
