@@ -65,7 +65,8 @@ module {name}_fifo #(parameter WIDTH = 1, parameter BITS = 1) (
 );
     (* ram_style = "distributed" *) reg [WIDTH - 1:0] words [0:2 ** BITS - 1];
     reg [BITS:0] written, taken;
-    assign in_ready = written - taken != 2 ** BITS;
+    wire [BITS:0] held = written - taken;  // as wide as both: they turn over
+    assign in_ready = ~held[BITS];
     assign out_valid = written != taken;
     assign out_data = words[taken[BITS - 1:0]];
     always @(posedge clk) begin

@@ -158,7 +158,8 @@ def _dot(u: Unit, name: str) -> str:
     always @(posedge clk) if (run)
         for (i = 0; i < {u.simd}; i = i + 1)
             products[i * {bits} +: {bits}] <= {product};"""
-    term = "(w[i] ~^ x[i])" if u.binary else f"$signed(products[i * {bits} +: {bits}])"
+    # An equality is one bit wide; an XNOR would be as wide as the sum that it stands in.
+    term = "(w[i] == x[i])" if u.binary else f"$signed(products[i * {bits} +: {bits}])"
     return f"""\
 module {name}_dot (
     input wire clk, run, add, first,
