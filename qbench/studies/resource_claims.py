@@ -224,11 +224,9 @@ def lessons(
     with_thresholds = errors[errors["units"] != "sums"].set_index("resource")
     lines.append(
         f"**The formulas.** For units without thresholds FINN's LUTs are off by "
-        f"{sums.loc['LUT', 'median']:.0f} % in the median ({sums.loc['LUT', 'low']:+.0f} to "
-        f"{sums.loc['LUT', 'high']:+.0f} %), its block RAMs by {sums.loc['BRAM18', 'median']:.0f} % "
-        f"({sums.loc['BRAM18', 'low']:+.0f} to {sums.loc['BRAM18', 'high']:+.0f} %). With all "
-        f"thresholds compared at once the formula asks for up to "
-        f"{with_thresholds.loc['LUT', 'high']:+,.0f} % of what the binary search takes."
+        f"{_spread(sums.loc['LUT'])}, its block RAMs by {_spread(sums.loc['BRAM18'])}. With all "
+        "thresholds compared at once the formula's LUTs are up to "
+        f"{1 + with_thresholds.loc['LUT', 'high'] / 100:,.0f} times those of the binary search."
     )
     lines.append(
         f"**Flip-flops** follow from the registers of the unit: {model.error:.1f} % mean error on "
@@ -237,9 +235,9 @@ def lessons(
     for words, frame in bases.items():
         share = effects(frame).set_index("resource")["share"]
         lines.append(
-            f"**{words[0].upper()}{words[1:]}**: activations make {share['lut']:.0f} % of what bit "
-            f"widths do to the LUTs, {share['ff']:.0f} % for flip-flops, {share['bram18']:.0f} % for "
-            "block RAM."
+            f"**{words[0].upper()}{words[1:]}**: of what bit widths do to the LUTs, activations make "
+            f"{share['lut']:.0f} %; for flip-flops {share['ff']:.0f} %, for block RAM "
+            f"{share['bram18']:.0f} %."
         )
     counts, target = fitting(next(iter(bases.values())), on), device(on)
     by = ", ".join(f"{n} by {LABELS[k]}" for k, n in counts.items() if k != "all")
@@ -249,12 +247,17 @@ def lessons(
     )
     if last.shape == (2, 2):
         lines.append(
-            f"**Equal widths**: from 7 to 8 bits, block RAM goes from {last.loc['block', 7]:.0f} to "
-            f"{last.loc['block', 8]:.0f} with thresholds in block RAM, from "
-            f"{last.loc['distributed', 7]:.0f} to {last.loc['distributed', 8]:.0f} with thresholds "
-            "in LUTs."
+            "**Equal widths**: from 7 to 8 bits, block RAM goes from "
+            f"{last.loc['block', 7]:.0f} to {last.loc['block', 8]:.0f} with thresholds in block "
+            f"RAM, from {last.loc['distributed', 7]:.0f} to {last.loc['distributed', 8]:.0f} with "
+            "thresholds in LUTs."
         )
     return "\n".join(f"* {line}" for line in lines)
+
+
+def _spread(errors: pd.Series) -> str:
+    low, high = (f"{errors[end]:+.0f}".replace("-", "−") for end in ("low", "high"))
+    return f"{errors['median']:.0f} % in the median ({low} to {high} %)"
 
 
 def _straight(values: pd.Series) -> tuple[float, float]:

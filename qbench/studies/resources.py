@@ -290,7 +290,7 @@ def simulated(unit: Mapping[str, int], vectors: int = 8, seed: int = 0) -> str:
     check(layer, values, stalls=0.3, seed=seed)
     apart = sorted(set(np.diff(plain.cycles[:, 0]).tolist()))
     return (
-        f"{vectors} vectors, {vectors * made.mh} outputs, without stalls and with stalls in 30 % of "
-        f"the cycles: all equal NumPy's. A vector every {' or '.join(map(str, apart))} cycles; "
+        f"{vectors} vectors, {vectors * made.mh} outputs, without stalls and with stalls in 30 % "
+        f"of the cycles: all equal NumPy's. A vector every {' or '.join(map(str, apart))} cycles; "
         f"mw·mh/(pe·simd) is {made.cycles}."
     )
