@@ -235,8 +235,8 @@ def lessons(
     for words, frame in bases.items():
         share = effects(frame).set_index("resource")["share"]
         lines.append(
-            f"**{words[0].upper()}{words[1:]}**: of what bit widths do to the LUTs, activations make "
-            f"{share['lut']:.0f} %; for flip-flops {share['ff']:.0f} %, for block RAM "
+            f"**{words[0].upper()}{words[1:]}**: of what bit widths do to the LUTs, activations "
+            f"make {share['lut']:.0f} %; for flip-flops {share['ff']:.0f} %, for block RAM "
             f"{share['bram18']:.0f} %."
         )
     counts, target = fitting(next(iter(bases.values())), on), device(on)
