@@ -142,7 +142,7 @@ def test_the_whole_grid_is_published(units, monkeypatch):
     assert units.yosys.nunique() == 1
     assert len(study.equal_widths("tfc", range(1, 9))) == 16
     assert synthesis.synthesise_grid(
-        weight_bits=(2, 4, 6, 8), act_bits=(2, 4, 6, 8), thresholds=False, dsp=True
+        weight_bits=(4, 8), act_bits=(4, 8), thresholds=False, dsp=True
     ).dsp.any()
 
 
