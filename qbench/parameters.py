@@ -67,6 +67,14 @@ def _bit_width(value: int) -> int:
     return value
 
 
+def _configuration(value: str) -> str:
+    """`w3a4`, `W3-A4` and `W3A4` are one configuration, and called `W3A4`."""
+    found = re.fullmatch(r"\s*W([1-8])[-–]?A([1-8])\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError("not a configuration")
+    return f"W{found[1]}A{found[2]}"
+
+
 def ListOf(item: Any) -> Any:
     """A list without repeats, at least one long, which may be typed as `2,3,4`."""
     split = BeforeValidator(_split)
@@ -82,6 +90,7 @@ BitWidth = Annotated[
     Field(json_schema_extra={"allowed": "a whole number from 1 to 8, or 32 for float32"}),
 ]
 ImageSet = Literal["mnist5k", "mnist", "fashion-mnist"]
+Configuration = Annotated[str, AfterValidator(_configuration)]
 
 
 class Parameters(BaseModel):
@@ -135,9 +144,57 @@ def _evaluations(epochs: int) -> set[int]:
     return {*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs}
 
 
+class RadarCharts(Parameters):
+    configurations: Annotated[ListOf(Configuration), Field(max_length=7)] | None = Field(
+        None,
+        description="a family of your own, drawn beside the paper's three",
+        json_schema_extra={
+            "allowed": "a list of 1 to 7 names without repeats such as W2A2,W3A3, weights and "
+            "activations of 1 to 8 bits, or None"
+        },
+    )
+    dataset: Literal["mnist", "fashion-mnist"] = Field("mnist", description="whose errors count")
+    epoch: Whole = Field(
+        100,
+        description="passes over the training images, of 100, after which the error is taken",
+        json_schema_extra={
+            "allowed": "a whole number of epochs after which a sweep of 100 was evaluated: 1 to "
+            "10, then every fifth to 100"
+        },
+    )
+    seeds: ListOf(Seed) = Field([0, 1, 2], description="random seeds; 0, 1 and 2 are published")
+    score: Literal["rank", "range"] = Field(
+        "rank", description="what is brought to 0 to 1: places among the 64, or values"
+    )
+    network: Literal["lfc", "sfc", "tfc"] = Field(
+        "lfc", description="perceptron whose resources are estimated, at its own folding"
+    )
+    parallelism: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="PE and SIMD of all its layers instead",
+        json_schema_extra={
+            "allowed": "a whole number from 1 to 1024, or None for the network's own folding"
+        },
+    )
+    memories: Literal["a PE", "a layer"] = Field(
+        "a PE", description="for what there is a memory of weights"
+    )
+    thresholds: Literal["none", "lut", "bram"] = Field(
+        "none", description="what holds the activations' thresholds, or none: not counted"
+    )
+
+    @field_validator("epoch")
+    @classmethod
+    def _evaluated(cls, value: int) -> int:
+        if value not in _evaluations(100):
+            raise ValueError("not evaluated")
+        return value
+
+
 CHAPTERS: dict[str, type[Parameters]] = {
     "01_number_formats": NumberFormats,
     "02_bit_width_sweep": BitWidthSweep,
+    "04_radar_charts": RadarCharts,
 }
 
 
