@@ -14,6 +14,8 @@
   perceptron (`mlp`), of a PyTorch model or a QONNX file (`layers_of`);
 - `devices`: FPGAs (`device`, `Device`) and what share of one a design takes (`fit`);
 - `folding`: `Fold`, `Folding`, `uniform`, and `performance`: frames a second, latency, bandwidth;
+- `synthesis`: an MVTU as Verilog, simulated and counted by Yosys: `from qbench.hardware import
+  synthesis`;
 - `search`: `fastest` and `cheapest`, exact; `knapsack` is the problem behind them.
 
 Whatever cannot be is a `HardwareError`, one sentence, before any work.

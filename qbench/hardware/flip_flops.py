@@ -20,25 +20,37 @@ from .errors import HardwareError
 
 MODEL_FILE = paths.ROOT / "data" / "hardware" / "ff_model.yml"
 
-# The registers an MVTU can have, in bits. `out_bits` is 0 where no activation follows.
+# The registers an MVTU can have, in bits. `out_bits` is 0 where no activation follows, `depth` the
+# number of words in the memory of weights: mw·mh / (pe·simd).
 FEATURES = {
-    "constant": lambda pe, simd, weight_bits, act_bits, accumulator_bits, out_bits: pe**0,
-    "inputs": lambda pe, simd, weight_bits, act_bits, *_: simd * act_bits,
-    "weights": lambda pe, simd, weight_bits, *_: pe * simd * weight_bits,
-    "products": lambda pe, simd, weight_bits, act_bits, *_: pe * simd * (weight_bits + act_bits),
-    "accumulators": lambda pe, simd, weight_bits, act_bits, accumulator_bits, _: (
-        pe * accumulator_bits
+    "constant": lambda **of: of["pe"] ** 0,
+    "inputs": lambda *, simd, act_bits, **_: simd * act_bits,
+    "weights": lambda *, pe, simd, weight_bits, **_: pe * simd * weight_bits,
+    # Products of one bit are XNORs, counted without a register between.
+    "products": lambda *, pe, simd, weight_bits, act_bits, **_: (
+        pe * simd * (weight_bits + act_bits) * (weight_bits * act_bits > 1)
     ),
-    "outputs": lambda pe, *rest: pe * rest[-1],
+    "accumulators": lambda *, pe, accumulator_bits, **_: pe * accumulator_bits,
+    # A search for the number of thresholds passes the sum on, bit after bit.
+    "search": lambda *, pe, accumulator_bits, out_bits, **_: pe * accumulator_bits * out_bits,
+    "outputs": lambda *, pe, out_bits, **_: pe * out_bits,
+    "counters": lambda *, depth, **_: np.log2(depth),
 }
 
 
 def features(
-    pe: Any, simd: Any, weight_bits: Any, act_bits: Any, accumulator_bits: Any, out_bits: Any
+    pe: Any,
+    simd: Any,
+    weight_bits: Any,
+    act_bits: Any,
+    accumulator_bits: Any,
+    out_bits: Any,
+    depth: Any,
 ) -> dict[str, Any]:
-    """The regressors of the model by name, integers or arrays of them; out_bits 0 for none."""
-    values = pe, simd, weight_bits, act_bits, accumulator_bits, out_bits
-    return {name: feature(*values) for name, feature in FEATURES.items()}
+    """The regressors of the model by name, numbers or arrays of them; out_bits 0 for none."""
+    values = dict(pe=pe, simd=simd, weight_bits=weight_bits, act_bits=act_bits)
+    values |= dict(accumulator_bits=accumulator_bits, out_bits=out_bits, depth=depth)
+    return {name: feature(**values) for name, feature in FEATURES.items()}
 
 
 def estimate(*values: Any) -> Any:

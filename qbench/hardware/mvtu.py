@@ -126,7 +126,7 @@ def estimate(
         words = mh // pe
         blocks = blocks + bram18(pe * comparators, words) * (words > 1)
     dsp = pe * simd * -(-(w + a) // 48) if multipliers == "dsp" else 0
-    ff = flip_flops.estimate(pe, simd, w, a, acc, b)
+    ff = flip_flops.estimate(pe, simd, w, a, acc, b, depth)
     return _cost(lut, ff, blocks, dsp, depth * vectors)
 
 
