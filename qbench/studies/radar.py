@@ -189,43 +189,41 @@ def by_place(values: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def published(values: pd.DataFrame, dataset: str, why: str) -> pd.DataFrame:
-    """Table 3 of Stewart et al. 2021 beside ours: the worst and best of all configurations.
+def published(values: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Table 3 of Stewart et al. 2021 beside ours: the best and worst of all configurations.
 
-    A row for each metric and bound: `metric`, `bound`, `published`, `ours`, `times` (ours by
-    theirs), `configurations` (ours), `tolerance`, `verdict`, `why`. Errors, given on MNIST
+    A row for each metric and bound: `metric`, `bound`, `published` (with the tolerance, if any),
+    `ours`, `of` (which configurations), `ours/theirs`, `verdict`, `why`. Errors, given on MNIST
     only, match within two standard errors of a difference of two shares of 10,000 images; resources
-    have no tolerance: `why` says what ours assume.
+    have no tolerance.
     """
     printed = reference.load(STEWART, "table_3").set_index(["quantity", "bound"])["value"]
     rows = []
     for quantity, column, metric in (
-        ("accuracy_loss", "test_error", "test error (%)"),
+        ("accuracy_loss", "test_error", "error (%)"),
         ("lut", "lut", "LUT"),
         ("flip_flops", "ff", "FF"),
-        ("bram", "bram18", "BRAM (18 kbit)"),
+        ("bram", "bram18", "BRAM"),
     ):
         error = column == "test_error"
         if column not in values or (error and dataset != "mnist"):
             continue
-        for bound in ("best", "worst"):
-            theirs = printed[quantity, bound]
-            ours = values[column].min() if bound == "best" else values[column].max()
+        for bound, extreme in (("best", min), ("worst", max)):
+            theirs, ours = printed[quantity, bound], extreme(values[column])
             tolerance = chance(theirs) if error else 0.0
             said = reference.verdict(theirs, ours, tolerance=tolerance, why="chance")
-            reason = "epochs and width of theirs are not stated" if error else why
+            why = "unstated epochs and width" if error else "unstated network and folding"
             digits = ".2f" if error else ",.0f"
             rows.append(
                 {
                     "metric": metric,
                     "bound": bound,
-                    "published": format(theirs, digits),
+                    "published": format(theirs, digits) + (f" ± {tolerance:.2f}" if error else ""),
                     "ours": format(ours, digits),
-                    "times": ours / theirs,
-                    "configurations": _listed(values.index[values[column] == ours]),
-                    "tolerance": format(tolerance, digits) if error else "–",
+                    "of": _listed(values.index[values[column] == ours]),
+                    "ours/theirs": ours / theirs,
                     "verdict": said,
-                    "why": reason if said == "differs" else "",
+                    "why": why if said == "differs" else "",
                 }
             )
     return pd.DataFrame(rows)

@@ -33,6 +33,7 @@ def claims(
     Columns `where`, `claim`, `score`, `ours`, `verdict`, `seeds`, `why`. `score` is the reading, or
     "counts" where a claim speaks of resources themselves. The verdict is that of the mean error
     over seeds; `seeds` says in how many of the seeds, each taken alone, it would be the same.
+    Claims about flip-flops need estimates of them.
     """
     rows: Rows = []
     values = costs(errors, resources)
@@ -48,9 +49,13 @@ def claims(
         row = reference.claim_value(STEWART, "top_half_weight_bits", least) | {"why": why}
         same = sum(_least_in_top_half(one) == least for one in alone)
         rows.append(row | {"score": reading, "seeds": f"{same} of {len(alone)}"})
-        rows.append(_resource("linear_scaling_costs_evenly", *_evenly(scored), reading, _MODEL))
+        if "ff" in values:
+            found = _evenly(scored)
+            rows.append(_resource("linear_scaling_costs_evenly", *found, reading, _MODEL))
     rows.sort(key=lambda row: list(reference.claims(STEWART)["statement"]).index(row["claim"]))
-    for name, judge, why in _COUNTED:
+    for name, columns, judge, why in _COUNTED:
+        if not set(columns) <= set(values):
+            continue
         rows.append(_resource(name, *judge(values), "counts", why))
     columns = ["where", "claim", "score", "ours", "verdict", "seeds", "why"]
     return pd.DataFrame(rows, columns=columns)
@@ -98,10 +103,9 @@ def _least_in_top_half(scored: pd.DataFrame) -> float:
 
 
 def _evenly(scored: pd.DataFrame) -> Found:
-    known = [name for name in RESOURCES if name in scored]
-    rows = scored.loc[families()[BOTH], known]
+    rows = scored.loc[families()[BOTH], list(RESOURCES)]
     gaps = rows.max(axis=1) - rows.min(axis=1)
-    names = "/".join(AXES[name] for name in known)
+    names = "/".join(AXES[name] for name in RESOURCES)
     said = ", ".join(
         f"{word(pair)} {'/'.join(f'{score:.2f}' for score in row)}"
         for pair, row in zip(rows.index, rows.to_numpy(), strict=True)
@@ -110,7 +114,7 @@ def _evenly(scored: pd.DataFrame) -> Found:
 
 
 def _costs_logic(values: pd.DataFrame) -> Found:
-    rows = values.loc[families()[ACTS], [name for name in LOGIC if name in values]]
+    rows = values.loc[families()[ACTS], list(LOGIC)]
     rises, times = (rows.diff().iloc[1:] > 0).all(), rows.iloc[-1] / rows.iloc[0]
     return _ends(rows), bool(rises.all() and (times >= MANY).all())
 
@@ -150,9 +154,19 @@ _ACCURACY: Sequence[tuple[str, Callable[[pd.DataFrame], Found], dict[str, str]]]
     ("two_bits_top_quartile", _top_quartile, {"rank": _QUARTER, "range": _NETWORK}),
     ("two_bit_weights_suffice_for_top_half", _from_two_bits, {"rank": _PLACES, "range": _NETWORK}),
 )
-_COUNTED: Sequence[tuple[str, Callable[[pd.DataFrame], Found], str]] = (
-    ("activation_bits_cost_logic", _costs_logic, f"not all {MANY:g} times as many; {_MODEL}"),
-    ("activation_bits_leave_bram", _leaves_bram, f"more than {SAME:g} times as many; {_MODEL}"),
+_COUNTED: Sequence[tuple[str, Sequence[str], Callable[[pd.DataFrame], Found], str]] = (
+    (
+        "activation_bits_cost_logic",
+        LOGIC,
+        _costs_logic,
+        f"not all {MANY:g} times as many; {_MODEL}",
+    ),
+    (
+        "activation_bits_leave_bram",
+        ("bram18",),
+        _leaves_bram,
+        f"more than {SAME:g} times as many; {_MODEL}",
+    ),
 )
 
 
@@ -181,10 +195,12 @@ def errata(values: pd.DataFrame, reading: str) -> pd.DataFrame:
     return found.assign(ours=[_minus(text) for text in said.values()])
 
 
-def lessons(errors: pd.DataFrame, found: pd.DataFrame, sure: pd.DataFrame, best: pd.Series) -> str:
+def lessons(
+    errors: pd.DataFrame, found: pd.DataFrame, sure: pd.DataFrame, all_64: pd.DataFrame
+) -> str:
     """What this run shows, as a Markdown list.
 
-    `found` is `claims`' table, `sure` `radar.agreement`'s, `best` the first row of `overall`.
+    `found` is `claims`' table, `sure` that of `radar.agreement`, `all_64` that of `radar.overall`.
     """
     lines = []
     for reading, rows in found[found["score"].isin(READINGS)].groupby("score", sort=False):
@@ -205,11 +221,19 @@ def lessons(errors: pd.DataFrame, found: pd.DataFrame, sure: pd.DataFrame, best:
         lines.append(f"{text}.")
     else:
         lines.append("* One seed cannot say how sure an accuracy score is.")
-    mean = errors.mean(axis=1)
+    mean, best = errors.mean(axis=1), all_64.iloc[0]
+    half = all_64[all_64["test_error"] >= 0.5].iloc[0]
     lines.append(
         f"* The most accurate configuration is {word(mean.idxmin())} ({mean.min():.2f} %), the "
         f"least accurate {word(mean.idxmax())} ({mean.max():.2f} %). {best['configuration']} has "
-        f"the greatest mean score of the axes, {best['mean']:.2f}."
+        f"the greatest mean score of the axes, {best['mean']:.2f}; of those whose accuracy is in "
+        f"the upper half, {half['configuration']} has, {half['mean']:.2f}. "
+        f"{all_64['front'].sum()} of {len(all_64)} configurations are on the front."
+    )
+    printed = reference.load(STEWART, "table_3").query("quantity == 'accuracy_loss'")["value"]
+    lines.append(
+        f"* Our errors span {mean.max() - mean.min():.2f} points, those of Table 3, on MNIST, "
+        f"{printed.max() - printed.min():.2f}: scores by range are relative to another span."
     )
     return "\n".join(lines)
 
