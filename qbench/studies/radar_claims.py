@@ -5,6 +5,7 @@ without a number, the thresholds below are ours.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -52,13 +53,20 @@ def claims(
         if "ff" in values:
             found = _evenly(scored)
             rows.append(_resource("linear_scaling_costs_evenly", *found, reading, _MODEL))
-    rows.sort(key=lambda row: list(reference.claims(STEWART)["statement"]).index(row["claim"]))
+    order = list(reference.claims(STEWART)["statement"])
+    rows.sort(key=lambda row: order.index(row["claim"]))
     for name, columns, judge, why in _COUNTED:
         if not set(columns) <= set(values):
             continue
         rows.append(_resource(name, *judge(values), "counts", why))
     columns = ["where", "claim", "score", "ours", "verdict", "seeds", "why"]
     return pd.DataFrame(rows, columns=columns)
+
+
+@cache
+def _family(name: str) -> tuple[Bits, ...]:
+    """A family of the paper; predicates ask for it once a seed."""
+    return tuple(families()[name])
 
 
 def _resource(name: str, ours: str, holds: bool, score: str, why: str) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def gains(scored: pd.DataFrame, configurations: Sequence[Bits]) -> pd.Series:
 
 
 def _first_step(scored: pd.DataFrame) -> Found:
-    found = gains(scored, families()[WEIGHTS])
+    found = gains(scored, _family(WEIGHTS))
     said = ", ".join(f"{step} {gain:+.3f}" for step, gain in found.items())
     return _minus(said), bool(found.iloc[0] > found.iloc[1:].max())
 
@@ -103,7 +111,7 @@ def _least_in_top_half(scored: pd.DataFrame) -> float:
 
 
 def _evenly(scored: pd.DataFrame) -> Found:
-    rows = scored.loc[families()[BOTH], list(RESOURCES)]
+    rows = scored.loc[list(_family(BOTH)), list(RESOURCES)]
     gaps = rows.max(axis=1) - rows.min(axis=1)
     names = "/".join(AXES[name] for name in RESOURCES)
     said = ", ".join(
@@ -114,13 +122,13 @@ def _evenly(scored: pd.DataFrame) -> Found:
 
 
 def _costs_logic(values: pd.DataFrame) -> Found:
-    rows = values.loc[families()[ACTS], list(LOGIC)]
+    rows = values.loc[list(_family(ACTS)), list(LOGIC)]
     rises, times = (rows.diff().iloc[1:] > 0).all(), rows.iloc[-1] / rows.iloc[0]
     return _ends(rows), bool(rises.all() and (times >= MANY).all())
 
 
 def _leaves_bram(values: pd.DataFrame) -> Found:
-    rows = values.loc[families()[ACTS], ["bram18"]]
+    rows = values.loc[list(_family(ACTS)), ["bram18"]]
     return _ends(rows), bool(rows["bram18"].max() / rows["bram18"].min() <= SAME)
 
 
@@ -135,11 +143,11 @@ def _ends(rows: pd.DataFrame) -> str:
 
 
 def _four_bits(scored: pd.DataFrame) -> Found:
-    return _each(scored, families()[ACTS], 0.5)
+    return _each(scored, _family(ACTS), 0.5)
 
 
 def _top_quartile(scored: pd.DataFrame) -> Found:
-    return _each(scored, [pair for pair in families()[BOTH] if min(pair) > 1], 0.75)
+    return _each(scored, [pair for pair in _family(BOTH) if min(pair) > 1], 0.75)
 
 
 _HALF = "only 32 of 64 places are in the upper half, and wider weights take most of them"
