@@ -68,6 +68,14 @@ def _bit_width(value: int) -> int:
     return value
 
 
+def _configuration(value: str) -> str:
+    """`w3a4`, `W3-A4` and `W3A4` are one configuration, and called `W3A4`."""
+    found = re.fullmatch(r"\s*W([1-8])[-–]?A([1-8])\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError("not a configuration")
+    return f"W{found[1]}A{found[2]}"
+
+
 def ListOf(item: Any) -> Any:
     """A list without repeats, at least one long, which may be typed as `2,3,4`."""
     split = BeforeValidator(_split)
@@ -87,6 +95,7 @@ DeviceName = Literal[tuple(sorted(file.stem for file in paths.DEVICES.glob("*.ym
 Perceptron = Literal["lfc", "sfc", "tfc"]
 ThresholdStorage = Literal["none", "lut", "bram"]
 Multipliers = Literal["lut", "dsp"]
+Configuration = Annotated[str, AfterValidator(_configuration)]
 
 
 class Parameters(BaseModel):
@@ -191,10 +200,64 @@ class Resources(Parameters):
         return value
 
 
+class RadarCharts(Parameters):
+    configurations: Annotated[ListOf(Configuration), Field(max_length=7)] | None = Field(
+        None,
+        description="a family of your own, drawn beside the paper's three",
+        json_schema_extra={
+            "allowed": "a list of 1 to 7 names without repeats such as W2A2,W3A3, weights and "
+            "activations of 1 to 8 bits, or None"
+        },
+    )
+    dataset: Literal["mnist", "fashion-mnist"] = Field("mnist", description="whose errors count")
+    epoch: Whole = Field(
+        100,
+        description="passes over the training images, of 100, after which the error is taken",
+        json_schema_extra={
+            "allowed": "a whole number of epochs after which a sweep of 100 was evaluated: 1 to "
+            "10, then every fifth to 100"
+        },
+    )
+    seeds: ListOf(Seed) = Field([0, 1, 2], description="random seeds; 0, 1 and 2 are published")
+    score: Literal["rank", "range"] = Field(
+        "rank", description="what is brought to 0 to 1: places among the 64, or values"
+    )
+    network: Perceptron = Field("lfc", description="perceptron whose resources are estimated")
+    parallelism: Whole | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="PE and SIMD of every layer; None: the network's own folding",
+        json_schema_extra={"allowed": "a whole number of at least 1 and at most 1024, or None"},
+    )
+    input_bits: Whole | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="bits of a pixel; None: 1 for lfc and sfc, 8 for tfc",
+        json_schema_extra={"allowed": "a whole number of at least 1 and at most 16, or None"},
+    )
+    memories: Literal["a PE", "a layer"] = Field(
+        "a PE", description="whether weights have a memory for each PE or one for a layer"
+    )
+    thresholds: ThresholdStorage = Field(
+        "none", description="what holds the activations' thresholds; none: not counted"
+    )
+    multipliers: Multipliers = Field("lut", description="what products are made of")
+
+    @field_validator("epoch")
+    @classmethod
+    def _evaluated(cls, value: int) -> int:
+        if value not in _evaluations(100):
+            raise ValueError("not evaluated")
+        return value
+
+
 CHAPTERS: dict[str, type[Parameters]] = {
     "01_number_formats": NumberFormats,
     "02_bit_width_sweep": BitWidthSweep,
     "03_resources": Resources,
+    "04_radar_charts": RadarCharts,
 }
 
 
