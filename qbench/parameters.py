@@ -102,7 +102,7 @@ BitWidth = Annotated[
 ]
 ImageSet = Literal["mnist5k", "mnist", "fashion-mnist"]
 Configuration = Annotated[str, BeforeValidator(_configuration)]
-Parallelism = Annotated[Whole, Field(ge=1, le=1024)]
+Parallelism = Annotated[int, Field(ge=1, le=1024), BeforeValidator(_whole)]
 DeviceName = Annotated[str, AfterValidator(_device), Field(json_schema_extra=_name_devices)]
 
 

@@ -340,7 +340,7 @@ def published_accuracies(runs: pd.DataFrame, epochs: Iterable[int], dataset: str
             reason = MEASURED if epoch == 40 else f"ours after {epoch} epochs, theirs after 40"
             rows.append(
                 {"configuration": name, "epochs": epoch, "published": value}
-                | {"ours": f"{centre:.2f}" + ("" if half != half else f" ± {half:.2f}")}
+                | {"ours": f"{centre:.2f}" + ("" if half != half else f"\u00a0±\u00a0{half:.2f}")}
                 | {"tolerance": near, "verdict": said}
                 | {"why": reason if said == "differs" else "within chance"}
             )
