@@ -23,7 +23,6 @@ from pydantic import (
     field_validator,
 )
 
-from qbench import paths
 from qbench.errors import UserError, nearest
 
 
@@ -76,6 +75,18 @@ def _configuration(value: str) -> str:
     return f"W{found[1]}A{found[2]}"
 
 
+def _device(value: str) -> str:
+    from qbench.hardware import device  # needs NumPy, which --help does without
+
+    return device(value).name
+
+
+def _name_devices(schema: dict[str, Any]) -> None:
+    from qbench.hardware import devices
+
+    schema["enum"] = devices.names()
+
+
 def ListOf(item: Any) -> Any:
     """A list without repeats, at least one long, which may be typed as `2,3,4`."""
     split = BeforeValidator(_split)
@@ -91,11 +102,12 @@ BitWidth = Annotated[
     Field(json_schema_extra={"allowed": "a whole number from 1 to 8, or 32 for float32"}),
 ]
 ImageSet = Literal["mnist5k", "mnist", "fashion-mnist"]
-DeviceName = Literal[tuple(sorted(file.stem for file in paths.DEVICES.glob("*.yml")))]
 Perceptron = Literal["lfc", "sfc", "tfc"]
 ThresholdStorage = Literal["none", "lut", "bram"]
 Multipliers = Literal["lut", "dsp"]
 Configuration = Annotated[str, AfterValidator(_configuration)]
+Parallelism = Annotated[int, Field(ge=1, le=1024), BeforeValidator(_whole)]
+DeviceName = Annotated[str, AfterValidator(_device), Field(json_schema_extra=_name_devices)]
 
 
 class Parameters(BaseModel):
@@ -151,10 +163,8 @@ def _evaluations(epochs: int) -> set[int]:
 
 class Resources(Parameters):
     network: Perceptron = Field("lfc", description="perceptron whose resources are estimated")
-    parallelism: Whole | None = Field(
+    parallelism: Parallelism | None = Field(
         None,
-        ge=1,
-        le=1024,
         description="PE and SIMD of every layer; None: the network's own folding",
         json_schema_extra={"allowed": "a whole number of at least 1 and at most 1024, or None"},
     )
@@ -172,13 +182,13 @@ class Resources(Parameters):
         "none", description="what holds the activations' thresholds; none: not counted"
     )
     multipliers: Multipliers = Field("lut", description="what products are made of")
-    device: DeviceName = Field("z7020", description="the FPGA that the networks should fit")
+    device: DeviceName = Field("Z7020", description="the FPGA that the networks should fit")
     folding: Literal[2, 4, 8] = Field(8, description="PE = SIMD of the synthesised units shown")
     unit: list[Whole] | None = Field(
         None,
         description="a unit of your own to synthesise, or None",
         json_schema_extra={
-            "allowed": "six whole numbers (mw, mh, pe, simd, weight bits, activation bits) such as "
+            "allowed": "a list of six whole numbers (mw, mh, pe, simd, weight bits, activation bits) such as "
             "64,16,4,8,3,2, where pe divides mh, simd divides mw and bits are 1 to 8, or None"
         },
     )
@@ -223,10 +233,8 @@ class RadarCharts(Parameters):
         "rank", description="what is brought to 0 to 1: places among the 64, or values"
     )
     network: Perceptron = Field("lfc", description="perceptron whose resources are estimated")
-    parallelism: Whole | None = Field(
+    parallelism: Parallelism | None = Field(
         None,
-        ge=1,
-        le=1024,
         description="PE and SIMD of every layer; None: the network's own folding",
         json_schema_extra={"allowed": "a whole number of at least 1 and at most 1024, or None"},
     )
@@ -253,11 +261,71 @@ class RadarCharts(Parameters):
         return value
 
 
+class FoldingThroughput(Parameters):
+    configurations: ListOf(Configuration) = Field(
+        ["W2A2", "W3A3", "W4A4"],
+        max_length=12,
+        description="bits of the weights and of the activations",
+        json_schema_extra={
+            "allowed": "a list of 1 to 12 without repeats, each the bits of the weights and of the "
+            "activations, 1 to 8, such as W2A2"
+        },
+    )
+    pe_simd: ListOf(Parallelism) = Field([2, 8, 16], description="PE and SIMD of every layer")
+    hidden: Whole = Field(64, ge=8, le=4096, description="neurons in each of the 3 hidden layers")
+    device: DeviceName = Field("Z7020", description="FPGA, by name, part or board")
+    clock_mhz: Number = Field(100, gt=0, le=1000, description="clock in MHz")
+    overhead_cycles: Whole = Field(
+        12, ge=0, le=10_000, description="cycles between frames beyond those of the slowest layer"
+    )
+    share: Number = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="part of the device's resources that a searched folding may use",
+    )
+    most_simd: Whole = Field(64, ge=1, le=4096, description="largest SIMD of a searched folding")
+    weight_storage: Literal["bram", "lut"] = Field("bram", description="where weights are kept")
+    threshold_storage: Literal["none", "lut", "bram"] = Field(
+        "lut", description="where thresholds are kept; none does not count them"
+    )
+    multipliers: Literal["lut", "dsp"] = Field("lut", description="what multipliers are made of")
+    frame_rate: Number = Field(
+        373_000, gt=0, description="frames a second that the cheapest folding must reach"
+    )
+    dataset: ImageSet = Field("fashion-mnist", description="data set of the accuracies")
+    epochs: Whole = Field(100, ge=1, le=1000, description="length of the trainings")
+    epoch: Whole | None = Field(
+        None,
+        description="epoch whose accuracies stand beside the printed ones",
+        json_schema_extra={
+            "allowed": "a whole number that is one of the epochs evaluated (1 to 10, every fifth "
+            "and the last), or None for 40, or the last where fewer are trained"
+        },
+    )
+    seeds: ListOf(Seed) = Field([0, 1, 2], description="random seeds of the trainings")
+    train: bool = Field(False, description="train what is not stored, instead of leaving it out")
+
+    @field_validator("epoch")
+    @classmethod
+    def _trained(cls, value: int | None, info: ValidationInfo) -> int | None:
+        epochs = info.data.get("epochs")  # missing where it was refused itself
+        if value is not None and epochs is not None and value not in _evaluations(epochs):
+            raise ValueError("not evaluated")
+        return value
+
+    @property
+    def compared_epoch(self) -> int:
+        """`epoch`, or Stewart's 40 as far as trained."""
+        return min(40, self.epochs) if self.epoch is None else self.epoch
+
+
 CHAPTERS: dict[str, type[Parameters]] = {
     "01_number_formats": NumberFormats,
     "02_bit_width_sweep": BitWidthSweep,
     "03_resources": Resources,
     "04_radar_charts": RadarCharts,
+    "05_folding": FoldingThroughput,
 }
 
 
