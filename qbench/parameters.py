@@ -188,8 +188,9 @@ class Resources(Parameters):
         None,
         description="a unit of your own to synthesise, or None",
         json_schema_extra={
-            "allowed": "a list of six whole numbers (mw, mh, pe, simd, weight bits, activation bits) such as "
-            "64,16,4,8,3,2, where pe divides mh, simd divides mw and bits are 1 to 8, or None"
+            "allowed": "a list of six whole numbers (mw, mh, pe, simd, weight bits, activation "
+            "bits) such as 64,16,4,8,3,2, where pe divides mh, simd divides mw and bits are 1 to "
+            "8, or None"
         },
     )
 
