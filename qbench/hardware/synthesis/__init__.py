@@ -8,11 +8,11 @@ store where it has them, and `fit_ff` makes a model of the flip-flops, which FIN
 
 from .chain import pipeline
 from .ff_model import FlipFlopModel, fit_ff
+from .generator import verilog
 from .grid import random_layer, synthesise_grid, synthesise_mvtu
 from .reference import compute, network
-from .simulate import Run, check, simulate
+from .simulation import Run, check, simulate
 from .unit import Layer, SynthesisError, Unit
-from .verilog import verilog
 from .yosys import Resources, synthesise
 
 __all__ = [

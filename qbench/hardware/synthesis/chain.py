@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from .generator import identifier, module, ports
 from .unit import Layer, chain
-from .verilog import identifier, module, ports
 
 HANDSHAKE = ("valid", "ready", "data")
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from qbench import store
 
+from .generator import verilog
 from .unit import MAX_BITS, Layer, Memory, SynthesisError, Unit, is_whole
-from .verilog import verilog
 from .yosys import require, synthesise
 
 BITS = tuple(range(1, MAX_BITS + 1))

@@ -31,8 +31,7 @@ def network(layers: Layer | Sequence[Layer], vectors: ArrayLike) -> Integers:
 
 def activations(unit: Unit, vectors: ArrayLike) -> Integers:
     """`vectors` (n, mw) as integers; raises `SynthesisError` unless the unit can take them."""
-    count = len(vectors) if np.ndim(vectors) else 0
-    values = whole_numbers("vectors", vectors, (count, unit.mw))
+    values = whole_numbers("vectors", vectors, (None, unit.mw))
     sign = unit.act_bits == 1 and unit.act_signed
     allowed("activations", values, *unit.act_range, sign=sign)
     return values

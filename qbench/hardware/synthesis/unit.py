@@ -240,14 +240,19 @@ def signed_width(low: int, high: int) -> int:
     return max((~low if low < 0 else low).bit_length(), high.bit_length()) + 1
 
 
-def whole_numbers(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Integers:
-    """`values` as int64; raises `SynthesisError` for another shape or what is not whole."""
+def whole_numbers(name: str, values: ArrayLike, shape: tuple[int | None, int]) -> Integers:
+    """`values` as int64; raises `SynthesisError` for another shape or what is not whole.
+
+    None in `shape` is any number of rows.
+    """
+    rows, columns = shape
+    said = f"{name} must have the shape ({'n' if rows is None else rows}, {columns})"
     try:
         array = np.asarray(values)
     except ValueError:  # rows of several lengths
-        raise SynthesisError(f"{name} must have the shape {shape}.") from None
-    if array.shape != shape:
-        raise SynthesisError(f"{name} must have the shape {shape}, not {array.shape}.")
+        raise SynthesisError(f"{said}, not rows of several lengths.") from None
+    if array.ndim != 2 or array.shape != (len(array) if rows is None else rows, columns):
+        raise SynthesisError(f"{said}, not {array.shape}.")
     whole = array.dtype.kind in "iu" or array.dtype.kind == "f" and (np.rint(array) == array).all()
     if not whole or (array >= 2**62).any() or (array <= -(2**62)).any():
         raise SynthesisError(f"{name} must be whole numbers.")

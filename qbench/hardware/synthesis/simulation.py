@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import block_ram, reference, yosys
 from .chain import pipeline
+from .generator import pack, rom, unpack
 from .unit import Integers, Layer, SynthesisError, Unit, chain, is_whole
-from .verilog import pack, rom, unpack
 
 Engine = Literal["interpreted", "compiled"]
 ENGINES = ("interpreted", "compiled")
