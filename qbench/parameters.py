@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from qbench import paths
 from qbench.errors import UserError, nearest
 
 
@@ -82,6 +83,10 @@ BitWidth = Annotated[
     Field(json_schema_extra={"allowed": "a whole number from 1 to 8, or 32 for float32"}),
 ]
 ImageSet = Literal["mnist5k", "mnist", "fashion-mnist"]
+DeviceName = Literal[tuple(sorted(file.stem for file in paths.DEVICES.glob("*.yml")))]
+Perceptron = Literal["lfc", "sfc", "tfc"]
+ThresholdStorage = Literal["none", "lut", "bram"]
+Multipliers = Literal["lut", "dsp"]
 
 
 class Parameters(BaseModel):
@@ -135,9 +140,61 @@ def _evaluations(epochs: int) -> set[int]:
     return {*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs}
 
 
+class Resources(Parameters):
+    network: Perceptron = Field("lfc", description="perceptron whose resources are estimated")
+    parallelism: Whole | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="PE and SIMD of every layer; None: the network's own folding",
+        json_schema_extra={"allowed": "a whole number of at least 1 and at most 1024, or None"},
+    )
+    input_bits: Whole | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="bits of a pixel; None: 1 for lfc and sfc, 8 for tfc",
+        json_schema_extra={"allowed": "a whole number of at least 1 and at most 16, or None"},
+    )
+    memories: Literal["a PE", "a layer"] = Field(
+        "a PE", description="whether weights have a memory for each PE or one for a layer"
+    )
+    thresholds: ThresholdStorage = Field(
+        "none", description="what holds the activations' thresholds; none: not counted"
+    )
+    multipliers: Multipliers = Field("lut", description="what products are made of")
+    device: DeviceName = Field("z7020", description="the FPGA that the networks should fit")
+    folding: Literal[2, 4, 8] = Field(8, description="PE = SIMD of the synthesised units shown")
+    unit: list[Whole] | None = Field(
+        None,
+        description="a unit of your own to synthesise, or None",
+        json_schema_extra={
+            "allowed": "six whole numbers (mw, mh, pe, simd, weight bits, activation bits) such as "
+            "64,16,4,8,3,2, where pe divides mh, simd divides mw and bits are 1 to 8, or None"
+        },
+    )
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        return _split(value) if isinstance(value, str) else value
+
+    @field_validator("unit")
+    @classmethod
+    def _buildable(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None:
+            if len(value) != 6:
+                raise ValueError("not six numbers")
+            mw, mh, pe, simd, *bits = value
+            if min(value) < 1 or mh % pe or mw % simd or max(bits) > 8:
+                raise ValueError("no such unit")
+        return value
+
+
 CHAPTERS: dict[str, type[Parameters]] = {
     "01_number_formats": NumberFormats,
     "02_bit_width_sweep": BitWidthSweep,
+    "03_resources": Resources,
 }
 
 

@@ -9,6 +9,7 @@ BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 PAPER = ROOT / "data" / "paper"
 PUBLISHED = ROOT / "data" / "results"
+DEVICES = ROOT / "data" / "devices"
 
 
 def local_results() -> Path:

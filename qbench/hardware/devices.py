@@ -16,7 +16,7 @@ from qbench.errors import nearest
 from .errors import HardwareError
 from .mvtu import RESOURCES, Cost
 
-DEVICES = paths.ROOT / "data" / "devices"
+DEVICES = paths.DEVICES
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(gt=0, strict=True)]

@@ -155,7 +155,7 @@ def uniform(layers: Sequence[Layer], pe: int, simd: int, **options: Any) -> Fold
     pe, simd = single("pe", pe), single("simd", simd)
     storage = options.pop("weight_storage", "bram")
     folds = tuple(
-        Fold(_divisor(layer.mh, pe), _divisor(layer.mw, simd), storage)
+        Fold(largest_divisor(layer.mh, pe), largest_divisor(layer.mw, simd), storage)
         for layer in check_layers(layers)
     )
     return Folding(tuple(layers), folds, **options)
@@ -182,5 +182,6 @@ def divisors(number: int) -> list[int]:
     return sorted({*low, *(number // d for d in low)})
 
 
-def _divisor(number: int, most: int) -> int:
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of `number` that is at most `most`, which is at least 1."""
     return max(d for d in divisors(number) if d <= most)

@@ -18,7 +18,7 @@ from .yosys import require, synthesise
 
 BITS = tuple(range(1, MAX_BITS + 1))
 FOLDINGS = (2, 4, 8)  # PE = SIMD
-SHARED = ("out_bits", "weights_in", "thresholds_in", "dsp")
+SHARED = ("out_bits", "act_signed", "weights_in", "thresholds_in", "dsp")
 
 
 @store.method(version=1)
@@ -30,7 +30,8 @@ def synthesise_mvtu(
     simd: int,
     weight_bits: int,
     act_bits: int,
-    out_bits: int | None = None,
+    out_bits: int | None,
+    act_signed: bool = True,
     weights_in: Memory = "block",
     thresholds_in: Memory = "distributed",
     dsp: bool = False,
@@ -38,16 +39,15 @@ def synthesise_mvtu(
 ) -> pd.DataFrame:
     """What a unit takes of a 7-series device: one row, its parameters and its `Resources`.
 
-    `out_bits` None is `act_bits`, the usual case of a hidden layer. Weights and thresholds are
+    `out_bits` None is a unit of sums, without thresholds. Weights and thresholds are
     `random_layer`'s; `dsp` as in `synthesise`. Raises `SynthesisError`.
     """
-    out_bits = act_bits if out_bits is None else out_bits
-    unit = Unit(mw, mh, pe, simd, weight_bits, act_bits, out_bits, True, weights_in, thresholds_in)
+    bits = weight_bits, act_bits, out_bits, act_signed
+    unit = Unit(mw, mh, pe, simd, *bits, weights_in, thresholds_in)
     layer = random_layer(unit, seed)
     found = synthesise(verilog(unit, layer.weights, layer.thresholds), dsp=dsp)
-    own = {name: value for name, value in asdict(unit).items() if name != "act_signed"}
     counts = {"cycles": unit.cycles, "acc_bits": unit.acc_bits, **found.row()}
-    return pd.DataFrame([{**own, "dsp_allowed": dsp, "seed": seed, **counts}])
+    return pd.DataFrame([{**asdict(unit), "dsp_allowed": dsp, "seed": seed, **counts}])
 
 
 def synthesise_grid(
@@ -57,24 +57,28 @@ def synthesise_grid(
     foldings: Sequence[int] = FOLDINGS,
     mw: int = 256,
     mh: int = 64,
+    thresholds: bool = True,
     seed: int = 0,
     jobs: int = 1,
     **same: object,
 ) -> pd.DataFrame:
     """`synthesise_mvtu` for every combination with PE = SIMD = folding, a row each.
 
-    Each is stored when it is done: what was interrupted goes on where it was. `jobs` of them are
-    synthesised at a time; `same` are parameters that all share: out_bits, weights_in,
-    thresholds_in, dsp. The progress, on standard error, weighs a unit by about what it costs.
-    Raises `SynthesisError` before any work, also where something is not stored and Yosys is not
-    installed.
+    Outputs have as many bits as inputs, the usual case of a hidden layer; without `thresholds` the
+    units give their sums, which is what FINN's formulas count by default. Each is stored when it is
+    done: what was interrupted goes on where it was. `jobs` of them are synthesised at a time;
+    `same` are parameters that all share: out_bits, act_signed, weights_in, thresholds_in, dsp. The
+    progress, on standard error, weighs a unit by about what it costs. Raises `SynthesisError`
+    before any work, also where something is not stored and Yosys is not installed.
     """
     from tqdm import tqdm
 
     _refuse_lists(jobs, same, weight_bits=weight_bits, act_bits=act_bits, foldings=foldings)
+    _true_or_false("thresholds", thresholds)
+    size = {"mw": mw, "mh": mh, "seed": seed}
     asked = [
-        {"mw": mw, "mh": mh, "pe": f, "simd": f, "weight_bits": w, "act_bits": a, "seed": seed}
-        | same
+        {**size, "pe": f, "simd": f, "weight_bits": w, "act_bits": a}
+        | {"out_bits": a if thresholds else None, **same}
         for f, w, a in product(foldings, weight_bits, act_bits)
     ]
     asked = [{name: _plain(value) for name, value in one.items()} for one in asked]
@@ -153,11 +157,15 @@ def _refuse_lists(jobs: int, same: Mapping[str, object], **lists: Sequence[int])
 def _refuse(one: dict[str, object]) -> None:
     """Raise what `synthesise_mvtu` would raise before its work."""
     names = Unit.__dataclass_fields__
-    sizes = {"out_bits": one["act_bits"]} | {n: v for n, v in one.items() if n in names}
+    sizes = {n: v for n, v in one.items() if n in names}
     Unit(**sizes)
     _seed(one["seed"])
-    if not isinstance(one.get("dsp", False), bool):
-        raise SynthesisError(f"dsp must be True or False, not {one['dsp']!r}.")
+    _true_or_false("dsp", one.get("dsp", False))
+
+
+def _true_or_false(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise SynthesisError(f"{name} must be True or False, not {value!r}.")
 
 
 def _seed(value: object) -> int:
@@ -168,5 +176,6 @@ def _seed(value: object) -> int:
 
 def _cost(one: dict[str, object]) -> float:
     """About the seconds that Yosys takes, for the progress only."""
-    w, a = one["weight_bits"], one["act_bits"]
-    return 6 + one["pe"] * (0.02 * one["simd"] * w * a + 0.02 * 2**a)
+    products = one["simd"] * one["weight_bits"] * one["act_bits"]
+    thresholds = 2 ** (one["out_bits"] or 0)
+    return 6 + 0.02 * one["pe"] * (products + thresholds)
