@@ -69,8 +69,7 @@ def simulate(
     values = reference.activations(first, vectors)
     if not len(values):
         raise SynthesisError("vectors must have at least one row, and there is none.")
-    if not isinstance(stalls, Real) or not 0 <= stalls <= MOST_STALLS:
-        raise SynthesisError(f"stalls must be from 0 to {MOST_STALLS}, not {stalls!r}.")
+    check_stalls(stalls)
     if not is_whole(seed) or seed < 0:
         raise SynthesisError(f"seed must be a whole number of at least 0, not {seed!r}.")
     if engine is not None and engine not in ENGINES:
@@ -112,6 +111,12 @@ def check(layers: Layer | Sequence[Layer], vectors: ArrayLike, **how: object) ->
             f"{vector}: {run.outputs[vector, row]} simulated, {expected[vector, row]} expected."
         )
     return run
+
+
+def check_stalls(stalls: float) -> None:
+    """Refuse what is no probability of stalls: `SynthesisError`."""
+    if not isinstance(stalls, Real) or not 0 <= stalls <= MOST_STALLS:
+        raise SynthesisError(f"stalls must be from 0 to {MOST_STALLS}, not {stalls!r}.")
 
 
 def compiler() -> str | None:
