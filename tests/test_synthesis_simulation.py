@@ -153,7 +153,8 @@ def test_the_netlist_computes_what_numpy_does(monkeypatch):
     monkeypatch.setattr(simulation, "_netlist", lambda text: made.append(make(text)) or made[-1])
     given, how = vectors(GATES[0]), {"stalls": 0.3, **FAST}
     run = check(layers, given, gates=True, **how)
-    assert made[0].count("RAMB18E1 #") == 2 and "LUT6 #" in made[0] and " * " not in made[0]
+    assert [made[0].count(f"{cell} #(") for cell in ("RAMB36E1", "RAMB18E1")] == [1, 1]
+    assert '.RAM_MODE("SDP")' in made[0] and "LUT6 #(" in made[0]
     assert np.array_equal(run.cycles, simulate(layers, given, **how).cycles), "no other timing"
 
 
