@@ -73,7 +73,7 @@ def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Lay
     ran: list[tuple[str, Any, tuple[int, ...]]] = []
     hooks = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) or _quantiser(module, "act_quant"):
+        if isinstance(module, nn.Linear | nn.Conv2d) or quantiser(module, "act_quant"):
 
             def note(module: Any, given: tuple, _: Any, name: str = name) -> None:
                 ran.append((name, module, tuple(given[0].shape)))
@@ -96,20 +96,20 @@ def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Lay
 
     width: tuple[int, bool] | None = None
     for index, (name, module, shape) in enumerate(ran):
-        own = _quantiser(module, "input_quant") if module in layers else None
+        own = quantiser(module, "input_quant") if module in layers else None
         width = own or width
         if module not in layers:
-            width = _quantiser(module, "act_quant")
+            width = quantiser(module, "act_quant")
             continue
-        weights = _quantiser(module, "weight_quant")
+        weights = quantiser(module, "weight_quant")
         if weights is None:
             raise _float(name, "weights")
         if width is None:
             raise _float(name, "inputs")
-        after = _quantiser(module, "output_quant")
+        after = quantiser(module, "output_quant")
         if after is None and index + 1 < len(ran):
             following = ran[index + 1][1]
-            after = _quantiser(following, "input_quant" if following in layers else "act_quant")
+            after = quantiser(following, "input_quant" if following in layers else "act_quant")
         fields = {"signed_input": width[1], "out_bits": after[0] if after else None}
         if isinstance(module, nn.Conv2d):
             sides, kernel, stride = shape[-2:], module.kernel_size, module.stride
@@ -126,10 +126,10 @@ def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Lay
             for side in shape[1:-1]:
                 vectors *= side
             yield Layer(name, *sizes, weights[0], width[0], vectors=vectors, **fields)
-        width = _quantiser(module, "output_quant")
+        width = quantiser(module, "output_quant")
 
 
-def _quantiser(module: Any, name: str) -> tuple[int, bool] | None:
+def quantiser(module: Any, name: str) -> tuple[int, bool] | None:
     """Bits and signedness of one of a Brevitas layer's quantisers; None where it has none."""
     proxy = getattr(module, name, None)
     if proxy is None or not getattr(proxy, "is_quant_enabled", False):

@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 
-from .unit import Layer, check_chain
-from .verilog import identifier, module, ports
+from .generator import identifier, module, ports
+from .unit import Layer, chain
 
 HANDSHAKE = ("valid", "ready", "data")
 
 
-def pipeline(layers: Sequence[Layer], name: str = "network") -> str:
+def pipeline(layers: Layer | Sequence[Layer], name: str = "network") -> str:
     """Several units one behind the other as module `name`, with the ports of `verilog`.
 
     Between two units lies a FIFO with room for one vector: a unit that works on its later rows
     takes no input, and would else hold up the one before. Raises `SynthesisError` where a unit
     cannot take what the one before gives.
     """
-    check_chain(layers)
-    name = identifier(name)
+    layers, name = chain(layers), identifier(name)
     first, last = layers[0].unit, layers[-1].unit
     widths = [first.in_bits, *(layer.unit.pe * layer.unit.element_bits for layer in layers)]
     body, links = [], []

@@ -48,6 +48,7 @@ class FlipFlopModel:
         content = yaml.safe_dump({"source": source, "coefficients": rounded}, sort_keys=False)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content.encode())
+        flip_flops.model.cache_clear()  # this process estimates with it as well
         return file
 
 

@@ -1,7 +1,8 @@
 """Synthesise units with random weights, stored one by one, over bit widths and foldings."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from itertools import product
@@ -11,12 +12,13 @@ import pandas as pd
 
 from qbench import store
 
+from .generator import verilog
 from .unit import MAX_BITS, Layer, Memory, SynthesisError, Unit, is_whole
-from .verilog import verilog
 from .yosys import require, synthesise
 
 BITS = tuple(range(1, MAX_BITS + 1))
 FOLDINGS = (2, 4, 8)  # PE = SIMD
+SHARED = ("out_bits", "act_signed", "weights_in", "thresholds_in", "dsp")
 
 
 @store.method(version=1)
@@ -65,13 +67,14 @@ def synthesise_grid(
     Outputs have as many bits as inputs, the usual case of a hidden layer; without `thresholds` the
     units give their sums, which is what FINN's formulas count by default. Each is stored when it is
     done: what was interrupted goes on where it was. `jobs` of them are synthesised at a time;
-    `same` are parameters that all share. The progress, on standard error, weighs a unit by about
-    what it costs. Raises `SynthesisError` before any work.
+    `same` are parameters that all share: out_bits, act_signed, weights_in, thresholds_in, dsp. The
+    progress, on standard error, weighs a unit by about what it costs. Raises `SynthesisError`
+    before any work, also where something is not stored and Yosys is not installed.
     """
     from tqdm import tqdm
 
-    if not is_whole(jobs) or jobs < 1:
-        raise SynthesisError(f"jobs must be a whole number of at least 1, not {jobs!r}.")
+    _refuse_lists(jobs, same, weight_bits=weight_bits, act_bits=act_bits, foldings=foldings)
+    _true_or_false("thresholds", thresholds)
     size = {"mw": mw, "mh": mh, "seed": seed}
     asked = [
         {**size, "pe": f, "simd": f, "weight_bits": w, "act_bits": a}
@@ -81,8 +84,10 @@ def synthesise_grid(
     asked = [{name: _plain(value) for name, value in one.items()} for one in asked]
     for one in asked:
         _refuse(one)
+    again = bool(os.environ.get("QBENCH_RECOMPUTE"))
     specs = [store.spec(synthesise_mvtu, **one) for one in asked]
-    missing = [one for one, spec in zip(asked, specs, strict=True) if not store.find(spec)]
+    found = [None if again else store.find(spec) for spec in specs]
+    missing = [one for one, entry in zip(asked, found, strict=True) if not entry]
     if missing:
         require()
         total = sum(map(_cost, missing))
@@ -111,9 +116,7 @@ def random_layer(unit: Unit, seed: int = 0) -> Layer:
     Weights are equally likely. The thresholds of a row are equally spaced, as batch norm and a
     uniform quantiser make them, and cover about the range of its sums.
     """
-    if not is_whole(seed) or seed < 0:
-        raise SynthesisError(f"seed must be a whole number of at least 0, not {seed!r}.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_seed(seed))
     shape = unit.mh, unit.mw
     low, high = unit.weight_range
     if unit.weight_bits == 1:
@@ -136,14 +139,39 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _refuse_lists(jobs: int, same: Mapping[str, object], **lists: Sequence[int]) -> None:
+    """Raise `SynthesisError` for what no single unit of a grid would show."""
+    if not is_whole(jobs) or jobs < 1:
+        raise SynthesisError(f"jobs must be a whole number of at least 1, not {jobs!r}.")
+    unknown = next((name for name in same if name not in SHARED), None)
+    if unknown is not None:
+        raise SynthesisError(f"what all units share may be {', '.join(SHARED)}, not {unknown!r}.")
+    for name, values in lists.items():
+        if not len(values):
+            raise SynthesisError(f"{name} must name at least one value, and names none.")
+        twice = next((value for value in values if list(values).count(value) > 1), None)
+        if twice is not None:
+            raise SynthesisError(f"{name} must not repeat a value, and has {twice!r} twice.")
+
+
 def _refuse(one: dict[str, object]) -> None:
     """Raise what `synthesise_mvtu` would raise before its work."""
     names = Unit.__dataclass_fields__
     sizes = {n: v for n, v in one.items() if n in names}
-    store.spec(synthesise_mvtu, **one)  # an unknown name
-    if not is_whole(one["seed"]) or one["seed"] < 0:
-        random_layer(Unit(1, 1, 1, 1, 1, 1, None), one["seed"])
     Unit(**sizes)
+    _seed(one["seed"])
+    _true_or_false("dsp", one.get("dsp", False))
+
+
+def _true_or_false(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise SynthesisError(f"{name} must be True or False, not {value!r}.")
+
+
+def _seed(value: object) -> int:
+    if not is_whole(value) or value < 0:
+        raise SynthesisError(f"seed must be a whole number of at least 0, not {value!r}.")
+    return int(value)
 
 
 def _cost(one: dict[str, object]) -> float:

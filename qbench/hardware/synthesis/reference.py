@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .unit import Integers, Layer, Unit, allowed, check_chain, whole_numbers
+from .unit import Integers, Layer, Unit, allowed, chain, whole_numbers
 
 
 def compute(
@@ -20,9 +20,9 @@ def compute(
     return _outputs(Layer(unit, weights, thresholds), activations(unit, vectors))
 
 
-def network(layers: Sequence[Layer], vectors: ArrayLike) -> Integers:
+def network(layers: Layer | Sequence[Layer], vectors: ArrayLike) -> Integers:
     """Outputs (n, mh of the last layer) of layers one behind the other; errors as `compute`."""
-    check_chain(layers)
+    layers = chain(layers)
     values = activations(layers[0].unit, vectors)
     for layer in layers:
         values = _outputs(layer, values)
@@ -31,8 +31,7 @@ def network(layers: Sequence[Layer], vectors: ArrayLike) -> Integers:
 
 def activations(unit: Unit, vectors: ArrayLike) -> Integers:
     """`vectors` (n, mw) as integers; raises `SynthesisError` unless the unit can take them."""
-    count = len(vectors) if np.ndim(vectors) else 0
-    values = whole_numbers("vectors", vectors, (count, unit.mw))
+    values = whole_numbers("vectors", vectors, (None, unit.mw))
     sign = unit.act_bits == 1 and unit.act_signed
     allowed("activations", values, *unit.act_range, sign=sign)
     return values

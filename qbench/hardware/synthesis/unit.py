@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from numbers import Integral
 from typing import Literal
 
@@ -196,20 +197,35 @@ class Layer:
             object.__setattr__(self, name, values)
 
 
-def check_chain(layers: Sequence[Layer]) -> None:
-    """Refuse layers of which one cannot take what the one before gives: `SynthesisError`."""
-    if not layers:
+def chain(layers: Layer | Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers of a pipeline, which may be one.
+
+    Raises `SynthesisError` for none, and for one that cannot take what the one before gives.
+    """
+    found = (layers,) if isinstance(layers, Layer) else tuple(layers)
+    if not found:
         raise SynthesisError("a pipeline needs at least one layer, and there is none.")
-    for number, (before, after) in enumerate(zip(layers[:-1], layers[1:], strict=True), 1):
+    for number, layer in enumerate(found):
+        if not isinstance(layer, Layer):
+            raise SynthesisError(f"layer {number} must be a Layer, not {layer!r}.")
+    for number, (before, after) in enumerate(pairwise(found), 1):
         one, two = before.unit, after.unit
-        gives = (one.mh, one.pe, one.out_bits, True)
-        takes = (two.mw, two.simd, two.act_bits, two.act_signed)
-        names = (("mw", "mh"), ("simd", "pe"), ("act_bits", "out_bits"), ("act_signed", "signs"))
-        for (taken, given), t, g in zip(names, takes, gives, strict=True):
+        if one.out_bits is None:
+            raise SynthesisError(
+                f"out_bits of layer {number - 1} must be a number, not None: only the last layer "
+                "may give sums."
+            )
+        for taken, given in (("mw", "mh"), ("simd", "pe"), ("act_bits", "out_bits")):
+            t, g = getattr(two, taken), getattr(one, given)
             if t != g:
                 raise SynthesisError(
-                    f"{taken} of layer {number} must be {given} of the layer before, {g}, not {t}."
+                    f"{taken} of layer {number} must be {g}, {given} of the layer before, not {t}."
                 )
+        if not two.act_signed:
+            raise SynthesisError(
+                f"act_signed of layer {number} must be True: the layer before gives signed numbers."
+            )
+    return found
 
 
 def code_range(bits: int, *, signed: bool = True) -> tuple[int, int]:
@@ -224,12 +240,21 @@ def signed_width(low: int, high: int) -> int:
     return max((~low if low < 0 else low).bit_length(), high.bit_length()) + 1
 
 
-def whole_numbers(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Integers:
-    """`values` as int64; raises `SynthesisError` for another shape or what is not whole."""
-    array = np.asarray(values)
-    if array.shape != shape:
-        raise SynthesisError(f"{name} must have the shape {shape}, not {array.shape}.")
-    if array.dtype.kind not in "iuf" or not ((abs(array) < 2**62) & (array % 1 == 0)).all():
+def whole_numbers(name: str, values: ArrayLike, shape: tuple[int | None, int]) -> Integers:
+    """`values` as int64; raises `SynthesisError` for another shape or what is not whole.
+
+    None in `shape` is any number of rows.
+    """
+    rows, columns = shape
+    said = f"{name} must have the shape ({'n' if rows is None else rows}, {columns})"
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of several lengths
+        raise SynthesisError(f"{said}, not rows of several lengths.") from None
+    if array.ndim != 2 or array.shape != (len(array) if rows is None else rows, columns):
+        raise SynthesisError(f"{said}, not {array.shape}.")
+    whole = array.dtype.kind in "iu" or array.dtype.kind == "f" and (np.rint(array) == array).all()
+    if not whole or (array >= 2**62).any() or (array <= -(2**62)).any():
         raise SynthesisError(f"{name} must be whole numbers.")
     return array.astype(np.int64)
 

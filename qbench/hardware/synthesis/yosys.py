@@ -102,7 +102,7 @@ def count(cells: Mapping[str, int], design: Mapping[str, object], version: str) 
     return Resources(
         lut_logic=sum(cells.get(name, 0) for name in luts),
         lut_packed=int(design["estimated_num_lc"]),
-        lut_memory=sum(luts * cells.get(name, 0) for name, luts in MEMORY_LUTS.items()),
+        lut_memory=sum(each * cells.get(name, 0) for name, each in MEMORY_LUTS.items()),
         ff=sum(cells.get(name, 0) for name in FLIP_FLOPS),
         **{name: cells.get(cell, 0) for name, cell in OTHERS.items()},
         yosys=re.sub(r"^Yosys |, .*(?=\))", "", version),  # without how it was compiled

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import block_ram, reference, yosys
 from .chain import pipeline
-from .unit import Integers, Layer, SynthesisError, Unit
-from .verilog import pack, rom, unpack
+from .generator import pack, rom, unpack
+from .unit import Integers, Layer, SynthesisError, Unit, chain, is_whole
 
 Engine = Literal["interpreted", "compiled"]
 ENGINES = ("interpreted", "compiled")
+MOST_STALLS = 0.9
 FEW = 5_000  # cycles: from here on the compiler's seconds are worth it
 PATTERN = 1021  # cycles after which stalls repeat, a prime: no rhythm of a unit divides it
 RUNTIME = "include/backends/cxxrtl/runtime"  # header files
@@ -52,22 +54,30 @@ def simulate(
 ) -> Run:
     """Send `vectors` (n, mw) through a unit, or several behind each other, and collect outputs.
 
-    In each cycle either side stalls with the probability `stalls`, drawn from `seed`: the source
-    offers no beat, the sink takes none. `gates` simulates the netlist of 7-series cells. `text` is
-    the Verilog where it is not `pipeline(layers)`, the top module being `network`. `engine` None is
-    the compiled one where there is a compiler and more than a few thousand cycles to simulate.
+    In each cycle either side stalls with the probability `stalls`, at most 0.9, drawn from `seed`:
+    the source offers no beat, the sink takes none. `gates` simulates the netlist of 7-series cells.
+    `text` is the Verilog where it is not `pipeline(layers)`, the top module being `network`.
+    `engine` None is the compiled one where there is a compiler and more than a few thousand cycles
+    to simulate.
 
-    Raises `SynthesisError` for activations that do not fit, for an output that changes or vanishes
-    before it is taken, for outputs that do not come, and as `yosys.run` does.
+    Raises `SynthesisError` for layers that do not fit each other and activations that do not fit
+    the first, before any work; for an output that changes or vanishes before it is taken, for
+    outputs that do not come, and as `yosys.run` does.
     """
-    layers = [layers] if isinstance(layers, Layer) else list(layers)
-    text = pipeline(layers, TOP) if text is None else text
+    layers = chain(layers)
     first, last = layers[0].unit, layers[-1].unit
     values = reference.activations(first, vectors)
-    if not 0 <= stalls < 1:
-        raise SynthesisError(f"stalls must be at least 0 and below 1, not {stalls!r}.")
+    if not len(values):
+        raise SynthesisError("vectors must have at least one row, and there is none.")
+    check_stalls(stalls)
+    if not is_whole(seed) or seed < 0:
+        raise SynthesisError(f"seed must be a whole number of at least 0, not {seed!r}.")
     if engine is not None and engine not in ENGINES:
         raise SynthesisError(f"engine must be 'interpreted' or 'compiled', not {engine!r}.")
+    if engine == "compiled" and compiler() is None:
+        raise SynthesisError("the compiled engine needs a C++ compiler, and there is none.")
+    yosys.require()
+    text = pipeline(layers, TOP) if text is None else text
     job = _Job(
         design=_netlist(text) if gates else text,
         gates=gates,
@@ -90,8 +100,9 @@ def simulate(
 
 def check(layers: Layer | Sequence[Layer], vectors: ArrayLike, **how: object) -> Run:
     """`simulate`, compared with `reference`; a `SynthesisError` says which output differs."""
+    layers = chain(layers)
     run = simulate(layers, vectors, **how)
-    expected = reference.network([layers] if isinstance(layers, Layer) else layers, vectors)
+    expected = reference.network(layers, vectors)
     wrong = np.argwhere(run.outputs != expected)
     if len(wrong):
         vector, row = wrong[0]
@@ -100,6 +111,12 @@ def check(layers: Layer | Sequence[Layer], vectors: ArrayLike, **how: object) ->
             f"{vector}: {run.outputs[vector, row]} simulated, {expected[vector, row]} expected."
         )
     return run
+
+
+def check_stalls(stalls: float) -> None:
+    """Refuse what is no probability of stalls: `SynthesisError`."""
+    if not isinstance(stalls, Real) or not 0 <= stalls <= MOST_STALLS:
+        raise SynthesisError(f"stalls must be from 0 to {MOST_STALLS}, not {stalls!r}.")
 
 
 def compiler() -> str | None:
@@ -222,8 +239,6 @@ endmodule
 
 
 def _compiled(job: "_Job") -> list[tuple[int, int]]:
-    if compiler() is None:
-        raise SynthesisError("the compiled engine needs a C++ compiler, and there is none.")
     script = f"{job.load}hierarchy -top {TOP}\nproc\nflatten\nwrite_cxxrtl design.cc\n"
     files = {"design.v": job.design, **job.models}
     written = yosys.run(script, files, ["design.cc"])["design.cc"]
