@@ -218,6 +218,7 @@ def test_claims_turn_round_with_the_numbers(estimates):
     one.loc[(4, 6), 2] += 9
     row = judged(one, estimates).loc[claim]
     assert row.seeds == ("2 of 3" if row.verdict == "trend" else "1 of 3")
+    assert judged(one[[2]], estimates).loc[claim, "seeds"] == "one seed: cannot tell"
     flat = judged(errors, estimates.assign(lut=1 + estimates.act_bits / 100))
     assert flat.loc[("activation_bits_cost_logic", "counts"), "verdict"] == "differs"
     assert flat.loc[("activation_bits_cost_logic", "counts"), "why"]

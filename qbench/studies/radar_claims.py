@@ -45,11 +45,11 @@ def claims(
             ours, holds = judge(scored)
             row = reference.claim(STEWART, name, holds=holds, ours=ours, why=why[reading])
             same = sum(judge(one)[1] == holds for one in alone)
-            rows.append(row | {"score": reading, "seeds": f"{same} of {len(alone)}"})
+            rows.append(row | {"score": reading, "seeds": _shared(same, len(alone))})
         least, why = _least_in_top_half(scored), "the fewest of any score of 0.5 or more"
         row = reference.claim_value(STEWART, "top_half_weight_bits", least) | {"why": why}
         same = sum(_least_in_top_half(one) == least for one in alone)
-        rows.append(row | {"score": reading, "seeds": f"{same} of {len(alone)}"})
+        rows.append(row | {"score": reading, "seeds": _shared(same, len(alone))})
         if "ff" in values:
             found = _evenly(scored)
             rows.append(_resource("linear_scaling_costs_evenly", *found, reading, _MODEL))
@@ -61,6 +61,10 @@ def claims(
         rows.append(_resource(name, *judge(values), "counts", why))
     columns = ["where", "claim", "score", "ours", "verdict", "seeds", "why"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _shared(same: int, seeds: int) -> str:
+    return "one seed: cannot tell" if seeds == 1 else f"{same} of {seeds}"
 
 
 @cache
