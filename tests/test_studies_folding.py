@@ -77,6 +77,7 @@ def test_without_the_overhead_or_at_another_clock_they_differ():
     wrong = ideal[(ideal.pe == 16) & (ideal.simd == 16)]
     assert set(wrong.verdict) == {"differs"} and set(wrong.why) == {study.OTHER}
     assert set(study.published_speeds(Setup(clock=200e6)).verdict) == {"differs"}
+    assert set(study.published_speeds(Setup(hidden=256)).verdict) == {"matches"}, "their network"
     assert not Setup(hidden=128).as_published and Setup(share=0.5).as_published
 
 
@@ -205,7 +206,8 @@ def test_the_best_foldings_keep_their_limits_and_beat_the_uniform_ones(designs, 
     assert found.uniform.to_dict() == {"W2A2": "16/16", "W3A3": "16/16", "W4A4": "8/8"}
     assert (found.times > 1).all() and found.times["W4A4"] > 3
     assert (found.lut_share <= 80).all()
-    assert (found.next_rate > found.frame_rate).all() and (found.next_lut_share > 80).all()
+    assert (found.next_rate > found.frame_rate).all() and (found.next_share > 80).all()
+    assert found.next_need["W2A2"] == "LUT 116 %"
     layers = folding_search.layers_of(fastest)
     assert layers.simd.max() <= 64 and len(layers) == 12
     slowest = layers.groupby("configuration").cycles.max()
@@ -266,6 +268,21 @@ def test_no_uniform_folding_within_the_limits_is_faster(w, a, device, weights, t
         other = setup.measures(setup.uniform(f"W{w}A{a}", pe, simd))
         if max(other["lut_share"], other["bram18_share"]) <= 80:
             assert other["frame_rate"] <= best["frame_rate"]
+
+
+def test_what_limits_is_the_resource_used_most():
+    setup = Setup(multipliers="dsp", share=0.5)
+    found = folding_search.compared(
+        setup, study.uniform_designs(setup, ["W4A4"], [2]), {"W4A4": setup.fastest("W4A4")}
+    ).iloc[0]
+    assert found["first"] == "DSP" and found.next_need.startswith("DSP ") and found.next_share > 50
+    unfolded = Setup(most_simd=1024)
+    found = folding_search.compared(
+        unfolded,
+        study.uniform_designs(unfolded, ["W1A1"], [2]),
+        {"W1A1": unfolded.uniform("W1A1", 1024, 1024)},
+    ).iloc[0]
+    assert found.cycles == 13 and found.next_need == "–", "unfolded, nothing is faster"
 
 
 def test_flip_flops_count_once_there_is_a_model(tmp_path, monkeypatch):

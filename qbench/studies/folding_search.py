@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from qbench import hardware
 from qbench.hardware import Folding, HardwareError, mvtu
 from qbench.hardware.folding import divisors
-from qbench.studies.folding import Setup
+from qbench.studies.folding import RESOURCES, Setup
 
 SAME, BEST = "same for all layers", "best for each layer"
 
@@ -70,8 +71,8 @@ def compared(setup: Setup, designs: pd.DataFrame, fastest: Mapping[str, Folding]
 
     `designs` from `folding.uniform_designs`. Columns `configuration`, `uniform` ("16/16", or
     "none"), `uniform_rate`, `Setup.measures` of the fastest, `times` (rates divided), and
-    `next_rate` and `next_lut_share`: the frame rate of the next faster folding and the LUTs (%)
-    that it would take at least.
+    of the next faster folding `next_rate` (1/s), `next_share` (of the resource that it uses most,
+    %) and `next_need`, the same in words.
     """
     rows = []
     for name, folding in fastest.items():
@@ -87,15 +88,20 @@ def compared(setup: Setup, designs: pd.DataFrame, fastest: Mapping[str, Folding]
     return pd.DataFrame(rows)
 
 
-def _next_step(setup: Setup, configuration: str, cycles: int) -> dict[str, float]:
-    """Frame rate and LUT share of the cheapest folding with fewer cycles in the first layer."""
+def _next_step(setup: Setup, configuration: str, cycles: int) -> dict[str, Any]:
+    """The folding with fewer cycles in the first layer, and else as few LUTs as it can have."""
     first = setup.layers(configuration)[0]
     fewer = [c for c in _cycles(first, setup.most_simd) if c < cycles]
     if not fewer:
-        return {"next_rate": float("nan"), "next_lut_share": float("nan")}
+        return {"next_rate": float("nan"), "next_share": float("nan"), "next_need": "–"}
     rate = setup.clock / (max(fewer) + setup.overhead_cycles)
     measures = setup.measures(setup.cheapest(configuration, rate))
-    return {"next_rate": measures["frame_rate"], "next_lut_share": measures["lut_share"]}
+    share = np.nanmax([measures[f"{name}_share"] for name in RESOURCES])
+    return {
+        "next_rate": measures["frame_rate"],
+        "next_share": share,
+        "next_need": f"{measures['first']} {share:.0f} %",
+    }
 
 
 def _cycles(layer: hardware.Layer, most_simd: int) -> list[int]:
