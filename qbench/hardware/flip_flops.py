@@ -31,8 +31,11 @@ FEATURES = {
         pe * simd * (weight_bits + act_bits) * (weight_bits * act_bits > 1)
     ),
     "accumulators": lambda *, pe, accumulator_bits, **_: pe * accumulator_bits,
-    # A search for the number of thresholds passes the sum on, bit after bit.
+    # Without an activation sums leave as they are.
+    "sums": lambda *, pe, accumulator_bits, out_bits, **_: pe * accumulator_bits * (out_bits == 0),
+    # A search for the number of thresholds passes the sum on, bit after bit, and what it has found.
     "search": lambda *, pe, accumulator_bits, out_bits, **_: pe * accumulator_bits * out_bits,
+    "found": lambda *, pe, out_bits, **_: pe * out_bits * (out_bits - 1) / 2,
     "outputs": lambda *, pe, out_bits, **_: pe * out_bits,
     "counters": lambda *, depth, **_: np.log2(depth),
 }
