@@ -78,7 +78,7 @@ def test_the_formulas_as_printed(sizes, w, a, b, signed, weights, thresholds, ve
     omega = mw * mh // (pe * simd)
     assert cost.bram18 == (blocks_as_printed(pe * simd * w, omega) if weights == "bram" else 0)
     assert cost.cycles == (mh // pe) * (mw // simd) * vectors
-    assert cost.dsp == 0 and math.isnan(cost.ff)
+    assert cost.dsp == 0 and cost.ff >= 0
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,9 @@ def test_thresholds_dominate_at_eight_bits_and_the_default_leaves_them_out():
     """W8A8 at PE = SIMD = 8: each of thresholds and comparators takes 7 times all the rest."""
     layer = {"out_bits": 8, "signed_input": False}
     plain = estimate(1024, 64, 8, 8, 8, 8, **layer)
-    same(plain, estimate(1024, 64, 8, 8, 8, 8, signed_input=False))
-    assert plain.lut == 8281
+    sums = estimate(1024, 64, 8, 8, 8, 8, signed_input=False)
+    assert plain.lut == sums.lut == 8281 and plain.bram18 == sums.bram18
+    assert plain.ff > sums.ff  # the registers of the search, wherever thresholds are
     full = estimate(1024, 64, 8, 8, 8, 8, **layer, threshold_storage="lut")
     assert full.lut == int(300 + 1.1 * 8 * (640 + 240 + 27 + 2 * 255 * 27))
     assert full.bram18 == plain.bram18
@@ -147,7 +148,7 @@ def test_a_grid_in_one_call_is_every_single_call(sizes, ws, activations):
             value = getattr(grid, name)
             assert value.shape == (len(ws), len(activations))
             np.testing.assert_equal(value[i, j], getattr(one, name))
-            assert type(getattr(one, name)) is (float if name == "ff" else int)
+            assert type(getattr(one, name)) is int
 
 
 def test_all_foldings_of_all_bit_widths_at_once():

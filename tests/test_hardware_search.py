@@ -252,6 +252,7 @@ def test_a_limit_on_the_width():
 
 def test_flip_flops_count_where_they_are_known(monkeypatch, tmp_path):
     layers = mlp(64, (32,), 8, weight_bits=2, act_bits=2, input_bits=2)
+    monkeypatch.setattr(flip_flops, "MODEL_FILE", tmp_path / "none.yml")
     free = fastest(layers, small(20_000, ff=600))
     assert math.isnan(free.cost.ff)
     file = tmp_path / "ff.yml"
