@@ -216,10 +216,14 @@ def lessons(
     """
     lines = []
     for reading, rows in found[found["score"].isin(READINGS)].groupby("score", sort=False):
-        held = int(rows["verdict"].isin(["trend", "exact"]).sum())
-        lines.append(
-            f"* With scores by **{reading}**, {held} of {len(rows)} claims about scores hold."
+        held = rows[rows["verdict"].isin(["trend", "exact"])]
+        text = (
+            f"* With scores by **{reading}**, {len(held)} of {len(rows)} claims about scores hold"
         )
+        if len(sure) and len(held):
+            settled = held["seeds"].isin(["", _shared(errors.shape[1], errors.shape[1])]).sum()
+            text += f", {settled} of them with every single seed"
+        lines.append(f"{text}.")
     if len(sure):
         wide = sure.iloc[-1]
         text = (
