@@ -397,7 +397,7 @@ def _said(value: Any) -> str:
 def _nearest(model: type[Parameters], name: str, value: Any) -> str:
     """` (did you mean mnist?)` where a choice was misspelt."""
     schema = model.model_json_schema()["properties"][name]
-    choices = schema.get("items", schema).get("enum", [])
+    choices = [c for c in schema.get("items", schema).get("enum", []) if isinstance(c, str)]
     typed = _split(value) if isinstance(value, str) else value if isinstance(value, list) else []
     wrong = [item for item in typed if isinstance(item, str) and item not in choices]
     return nearest(choices, *wrong)
