@@ -13,6 +13,7 @@ import pandas as pd
 
 from qbench import reference
 from qbench.hardware.devices import Device, device
+from qbench.hardware.mvtu import RESOURCES
 from qbench.studies.resources import LABELS, effects, fitting
 
 STEWART, DUCASSE = "stewart2021", "ducasse2021"
@@ -101,7 +102,7 @@ def _fits(frame: pd.DataFrame, on: str | Device) -> Rows:
     return rows
 
 
-def equal_width_claims(networks: pd.DataFrame) -> pd.DataFrame:
+def equal_width_claims(networks: pd.DataFrame, on: str | Device) -> pd.DataFrame:
     """Ducasse's claims about networks with as many weight as activation bits.
 
     `networks` are rows of `resources.equal_widths` at 2 to 8 bits. Columns as of `claims`.
@@ -164,6 +165,19 @@ def equal_width_claims(networks: pd.DataFrame) -> pd.DataFrame:
             )
             | of
         )
+        target = device(on)
+        within = {n: _within(frame.loc[n], target) for n in (7, 8)}
+        rows.append(
+            _row(
+                "a8w8_synthesised_only",
+                within[7] and not within[8],
+                f"of {target.lut:,} LUTs of the {target.name}, 7 bits need {frame['lut'][7]:,} and "
+                f"8 bits {frame['lut'][8]:,}",
+                "the layers alone would fit with 8 bits" if within[8] else "nor do 7 bits fit",
+                DUCASSE,
+            )
+            | of
+        )
         growth = (frame["lut"] / frame["lut"].shift()).dropna()
         rows.append(
             _row(
@@ -177,6 +191,10 @@ def equal_width_claims(networks: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["where", "claim", "numbers of", "ours", "verdict", "why"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _within(row: pd.Series, target: Device) -> bool:
+    return all(row[name] <= getattr(target, name) for name in RESOURCES)
 
 
 WORDS = {"distributed": "LUTs", "block": "block RAM"}
