@@ -176,7 +176,7 @@ def _parallelism(setup: Setup) -> Rows:
             STEWART,
             "parallelism_leaves_accuracy",
             holds=all(np.array_equal(one, weights @ inputs) for one in sums),
-            ours="a random layer, folded three ways, has the same sums: whole numbers add up so",
+            ours="a random layer has the same sums in three foldings, as whole numbers must",
             why="sums differ",
         )
     )
