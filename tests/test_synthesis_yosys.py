@@ -299,7 +299,7 @@ def test_the_fitted_model_is_what_estimates_use(tmp_path, monkeypatch):
     [
         (lambda rows: rows.drop(columns="simd"), "the rows need a column 'simd', and have "),
         (lambda rows: rows.drop(columns="ff"), "the rows need a column 'ff', and have "),
-        (lambda rows: rows.head(15), "a fit needs at least 16 rows, not 15."),
+        (lambda rows: rows.head(19), "a fit needs at least 20 rows, not 19."),
         (lambda rows: rows.assign(ff=0), "ff must be a positive number in every row."),
         (lambda rows: rows.assign(ff=np.nan), "ff must be a positive number in every row."),
     ],
