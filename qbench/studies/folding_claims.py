@@ -105,7 +105,12 @@ def _speeds(setup: Setup, designs: pd.DataFrame) -> Rows:
             (DUCASSE, "parallelism_sets_throughput"),
         ):
             rows.append(
-                reference.claim(*claim, holds=rates.is_monotonic_increasing, ours=ours, why=WHY)
+                reference.claim(
+                    *claim,
+                    holds=bool(rates.diff().min() > 0),
+                    ours=ours,
+                    why="beyond the size of a layer PE and SIMD change nothing",
+                )
             )
     return rows
 
