@@ -161,7 +161,9 @@ def _evaluations(epochs: int) -> set[int]:
     return {*range(1, min(10, epochs) + 1), *range(5, epochs + 1, 5), epochs}
 
 
-class Resources(Parameters):
+class Assumed(Parameters):
+    """What is assumed of the networks of chapter 3: `studies.resources.resources`."""
+
     network: Perceptron = Field("lfc", description="perceptron whose resources are estimated")
     parallelism: Parallelism | None = Field(
         None,
@@ -182,6 +184,9 @@ class Resources(Parameters):
         "none", description="what holds the activations' thresholds; none: not counted"
     )
     multipliers: Multipliers = Field("lut", description="what products are made of")
+
+
+class Resources(Assumed):
     device: DeviceName = Field("Z7020", description="the FPGA that the networks should fit")
     folding: Literal[2, 4, 8] = Field(8, description="PE = SIMD of the synthesised units shown")
     unit: list[Whole] | None = Field(
@@ -211,7 +216,7 @@ class Resources(Parameters):
         return value
 
 
-class RadarCharts(Parameters):
+class RadarCharts(Assumed):
     configurations: Annotated[ListOf(Configuration), Field(max_length=7)] | None = Field(
         None,
         description="a family of your own, drawn beside the paper's three",
@@ -233,26 +238,6 @@ class RadarCharts(Parameters):
     score: Literal["rank", "range"] = Field(
         "rank", description="what is brought to 0 to 1: places among the 64, or values"
     )
-    network: Perceptron = Field("lfc", description="perceptron whose resources are estimated")
-    parallelism: Parallelism | None = Field(
-        None,
-        description="PE and SIMD of every layer; None: the network's own folding",
-        json_schema_extra={"allowed": "a whole number of at least 1 and at most 1024, or None"},
-    )
-    input_bits: Whole | None = Field(
-        None,
-        ge=1,
-        le=16,
-        description="bits of a pixel; None: 1 for lfc and sfc, 8 for tfc",
-        json_schema_extra={"allowed": "a whole number of at least 1 and at most 16, or None"},
-    )
-    memories: Literal["a PE", "a layer"] = Field(
-        "a PE", description="whether weights have a memory for each PE or one for a layer"
-    )
-    thresholds: ThresholdStorage = Field(
-        "none", description="what holds the activations' thresholds; none: not counted"
-    )
-    multipliers: Multipliers = Field("lut", description="what products are made of")
 
     @field_validator("epoch")
     @classmethod
