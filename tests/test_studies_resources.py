@@ -121,6 +121,12 @@ def test_table_3_gives_a_verdict_to_each_end():
     }
 
 
+def test_the_printed_row_has_the_columns_of_ours():
+    row = said.printed()
+    assert set(row) < set(study.assumptions("z7020"))
+    assert row["LUT"] == "53,336–223,910" and row["fit by Flip-flops"] == 22
+
+
 @pytest.fixture(scope="module")
 def units():
     """The stored units; Yosys is not needed for them."""
