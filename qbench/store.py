@@ -189,21 +189,30 @@ def run_together(
         recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
     every = [spec(function, **values) for values in asked]
     specs = {key(one): one for one in every}
-
-    def missing() -> list[str]:
-        if recompute:
-            return [name for name in specs if name not in _computed]
-        return [name for name, one in specs.items() if not find(one)]
-
     failed = set()
-    if names := missing():
+    if names := missing(every, recompute):
         with ExitStack() as locks:
             for name in sorted(names):  # in one order everywhere: no two processes block each other
                 locks.enter_context(_lock(specs[name], name))
-            still = set(missing())
+            still = set(missing(every, recompute))
             if names := [name for name in names if name in still]:  # else another was quicker
                 failed = _compute_together([specs[name] for name in names], together, recompute)
     return [None if key(one) in failed else _use(find(one)).table() for one in every]
+
+
+def missing(specs: Iterable[Spec], recompute: bool | None = None) -> list[str]:
+    """Keys of what is still to be computed: not stored, or with `recompute` not by this process."""
+    if recompute is None:
+        recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
+    named = {key(one): one for one in specs}
+    if recompute:
+        return [name for name in named if name not in _computed]
+    return [name for name, one in named.items() if not find(one)]
+
+
+def computed(name: str) -> None:
+    """Another process computed this result for this one: `missing` leaves it out from now on."""
+    _computed.add(name)
 
 
 def _compute_together(

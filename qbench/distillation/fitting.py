@@ -92,9 +92,8 @@ def fit(
             part.load_state_dict(before[name])
     log = before["log"] if before else []
 
-    bar = tqdm(
-        total=recipe.epochs, initial=len(log), desc=title, unit="epoch", disable=not progress
-    )
+    quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE may say so
+    bar = tqdm(total=recipe.epochs, initial=len(log), desc=title, unit="epoch", **quiet)
     for epoch in range(len(log) + 1, recipe.epochs + 1):
         model.train()
         order = torch.from_numpy(data.epoch_order(len(labels), recipe.seed, epoch))
