@@ -16,6 +16,7 @@ _ROOMS = (
     "cli",
     "data",
     "errors",
+    "evolution",
     "execute",
     "files",
     "hardware",
