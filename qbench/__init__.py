@@ -27,6 +27,7 @@ _ROOMS = (
     "provenance",
     "quantizers",
     "reference",
+    "runtimes",
     "speed",
     "store",
     "studies",
