@@ -52,7 +52,7 @@ def toy(seed: int = 0) -> Toy:
     """A network whose normalisation has seen images and does something; in training mode."""
     model = Toy(seed)
     with torch.no_grad():
-        for name, tensor in model.named_parameters():
+        for tensor in model.parameters():
             if tensor.ndim == 1:
                 tensor.add_(0.2 * torch.randn(tensor.shape))
         for number in range(5):

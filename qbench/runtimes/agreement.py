@@ -111,6 +111,8 @@ def onnx_logits(file: Path, images: Tensor | np.ndarray) -> np.ndarray:
     take.
     """
     runtime = library("onnxruntime")
+    if Path(file).suffix == ".xml":
+        raise RuntimesError(f"{paths.shown(file)} must be an ONNX file (.onnx).")
     read(file)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
