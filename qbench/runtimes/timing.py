@@ -40,8 +40,9 @@ class Latency:
     all of them. `waited` is the share of the time in which a thread of this process that had work
     stood in the queue for a processor: 0 on an idle machine; with more than a few per cent the
     median is that of a busy machine. It is NaN where the system does not tell (all but Linux).
-    `fastest_ms` is the shortest of the requests, one that nothing interrupted: on a busy machine,
-    and with one thread, it still repeats where the median does not.
+    `fastest_ms` is the shortest of the requests, the one that other work interrupted least: of a
+    busy machine's figures the nearest to an idle one's, more so with one thread and with more
+    `seconds`, and still too long where no request ran through.
     """
 
     median_ms: float
