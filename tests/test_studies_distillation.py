@@ -77,7 +77,7 @@ def test_variance_equals_the_anova_of_a_regression():
     def explained(*columns):
         key = rows[list(columns)].astype(str).agg("|".join, axis=1)
         dummies = pd.get_dummies(key).to_numpy(float)
-        return float((dummies @ np.linalg.lstsq(dummies, y, rcond=None)[0] @ y))
+        return float(dummies @ np.linalg.lstsq(dummies, y, rcond=None)[0] @ y)
 
     alone = {name: explained(name) for name in ("alpha", "temperature", "seed")}
     both = explained("alpha", "temperature") - alone["alpha"] - alone["temperature"]
