@@ -36,6 +36,7 @@ _ROOMS = (
     "sweep",
     "threads",
     "training",
+    "workers",
 )
 
 

@@ -13,8 +13,6 @@ So α weighs the labels and a the teacher, and the first form lacks T²: its sof
 higher the temperature, as the gradient of H(σ(z_t; T), σ(z_s; T)) falls as 1 / T².
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -22,11 +20,10 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import DistillationError
+from .errors import DistillationError, number
 
 Form = Literal["stewart", "vailakis", "vailakis_kl"]
 FORMS: tuple[Form, ...] = ("stewart", "vailakis", "vailakis_kl")
-Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # of student logits, labels, teacher's
 
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -64,16 +61,16 @@ class Distillation:
         if self.form not in FORMS:
             known = ", ".join(FORMS)
             raise DistillationError(f"form must be one of {known}, not {self.form!r}.")
-        if not _number(self.alpha) or not 0 <= self.alpha <= 1:
+        if not number(self.alpha) or not 0 <= self.alpha <= 1:
             raise DistillationError(f"alpha must be a number from 0 to 1, not {self.alpha!r}.")
-        if not _number(self.temperature) or self.temperature <= 0:
+        if not number(self.temperature) or self.temperature <= 0:
             raise DistillationError(
                 f"temperature must be a number above 0, not {self.temperature!r}."
             )
         if self.beta is not None:
             if self.form != "stewart":
                 raise DistillationError(f"beta must be None in the form {self.form!r}.")
-            if not _number(self.beta) or self.beta < 0:
+            if not number(self.beta) or self.beta < 0:
                 raise DistillationError(
                     f"beta must be a number of at least 0, or None for 1 - alpha, "
                     f"not {self.beta!r}."
@@ -87,11 +84,7 @@ class Distillation:
         return (1 - self.alpha) * self.temperature**2
 
     def __call__(self, student: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-        """The loss of a batch; logits (N, classes), labels (N,)."""
+        """The loss of a batch; logits (N, classes), labels (N,). The teacher gets no gradient."""
         soft = soft_divergence if self.form == "vailakis_kl" else soft_cross_entropy
-        soft = partial(soft, student, teacher, self.temperature)
+        soft = partial(soft, student, teacher.detach(), self.temperature)
         return self.alpha * F.cross_entropy(student, labels) + self.teacher_weight * soft()
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,6 +5,7 @@ stored results; its weights stay in `results/networks`, which does not travel wi
 are missing and needed, `network_of` trains it again.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from filelock import FileLock
 from torch import nn
 
 from qbench import checkpoints, data, paths, store, threads
-from qbench.models.convolutional import build
+from qbench.models.convolutional import build, check
 
 from .errors import DistillationError
 from .fitting import Recipe, fit, logits
@@ -41,11 +42,14 @@ def teacher(
 ) -> pd.DataFrame:
     """Train a teacher on the first `images` training images (None: all); returns `fit`'s table.
 
-    Evaluated after the first epoch, half of them and the last. Uses every core.
+    Evaluated after the first epoch, half of them and the last. Uses every core, so another number
+    of them may round otherwise. Raises `ModelError` and `DistillationError` before any work for a
+    network and for settings that cannot be.
     """
-    pictures = load(dataset, images)
     log_file = checkpoint and checkpoint / "state.pt"
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, augment, seed)
+    check(network)
+    pictures = load(dataset, images)
     model = _new(network, pictures, seed)
     log = fit(
         model,
@@ -61,19 +65,25 @@ def teacher(
 
 
 def network_of(spec: TeacherSpec) -> nn.Module:
-    """The trained teacher, in evaluation mode; trained where its weights are not at hand."""
+    """The trained teacher, in evaluation mode; trained where its weights are not at hand.
+
+    Raises `DistillationError` for parameters that `teacher` does not have.
+    """
+    spec = _complete(spec)
     file = _weights(spec)
     state = checkpoints.load(file)
     if state is None:
         work = file.with_suffix("")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        with store.writing(file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):  # two students ask for one teacher at once
             state = checkpoints.load(file)
             if state is None:
                 teacher(**spec, checkpoint=work)
+                shutil.rmtree(work, ignore_errors=True)
                 state = checkpoints.load(file)
     pictures = load(spec["dataset"], 1)
-    model = _new(spec["network"], pictures, spec.get("seed", 0))
+    model = _new(spec["network"], pictures, spec["seed"])
     model.load_state_dict(state)
     return model.to(memory_format=torch.channels_last).eval()
 
@@ -82,9 +92,11 @@ def network_of(spec: TeacherSpec) -> nn.Module:
 def teacher_logits(*, teacher: TeacherSpec) -> pd.DataFrame:
     """The trained teacher's logits of the images that it was trained on, not augmented.
 
-    One row an image in `data.load`'s order; columns `class_0`, `class_1`, … (float32).
+    One row an image in `data.load`'s order; columns `class_0`, `class_1`, … (float32). Ask for it
+    with all parameters of `teacher`, so that one teacher's logits are stored once.
     """
-    pictures = load(teacher["dataset"], teacher.get("images"))
+    teacher = _complete(teacher)
+    pictures = load(teacher["dataset"], teacher["images"])
     answers = logits(network_of(teacher), pictures.train.images, f"{teacher['network']}'s logits")
     return pd.DataFrame(
         answers.numpy(), columns=[f"class_{number}" for number in range(answers.shape[1])]
@@ -116,12 +128,12 @@ def student(
 
     On one thread, so that several can be trained side by side and the numbers do not depend on how
     many cores there are. Without a teacher the settings of the distillation mean nothing and must
-    be left alone, so that one training has one specification.
+    be left alone, so that one training has one specification. `network`, `channels` and `neurons`
+    are those of `models.convolutional.build`; `form`, `alpha`, `beta` and `temperature` those of
+    `Distillation`; the rest is `Recipe`'s. Raises `ModelError` and `DistillationError` for what
+    these refuse before any work, and for a teacher of another data set before any training.
     """
-    given = dict(locals())
-    given.pop("checkpoint")
-    with threads.at_most(1):
-        return train_student(**given, checkpoint=checkpoint)[1]
+    return train_student(**locals())[1]
 
 
 def train_student(
@@ -141,40 +153,53 @@ def train_student(
     progress: bool = True,
     **recipe: Any,
 ) -> tuple[nn.Module, pd.DataFrame]:
-    """What `student` stores, and the network itself; parameters as there."""
+    """The network itself and what `student` stores; parameters and errors as there."""
     if teacher is None and (alpha, beta, temperature, form) != (1.0, None, 1.0, "stewart"):
-        raise DistillationError("without a teacher alpha and temperature must be 1, beta None.")
-    pictures = load(dataset, images)
+        raise DistillationError(
+            "without a teacher alpha and temperature must be 1, beta None and form 'stewart'."
+        )
     settings = Recipe(seed=seed, **recipe)
-    title = network
+    distillation, title = None, network
     if teacher is not None:
+        distillation = Distillation(alpha, temperature, beta, form)
         title += f" α {alpha:g}, T {temperature:g}"
+    check(network, channels=channels, neurons=neurons)
+    pictures = load(dataset, images)
+    known = None if teacher is None else teacher_for(teacher, pictures, settings.augment)
     model = _new(network, pictures, seed, channels=channels, neurons=neurons)
-    log = fit(
-        model,
-        pictures,
-        settings,
-        distillation=Distillation(alpha, temperature, beta, form) if teacher else None,
-        teacher=teacher_for(teacher, pictures, settings.augment) if teacher else None,
-        checkpoint=checkpoint and checkpoint / "state.pt",
-        title=f"{title}, seed {seed}",
-        progress=progress,
-    )
+    with threads.at_most(1):  # the teacher, where it must be trained first, has every core
+        log = fit(
+            model,
+            pictures,
+            settings,
+            distillation=distillation,
+            teacher=known,
+            checkpoint=checkpoint and checkpoint / "state.pt",
+            title=f"{title}, seed {seed}",
+            progress=progress,
+        )
     return model, log
 
 
 def teacher_for(spec: TeacherSpec, pictures: data.Dataset, augment: bool) -> Teacher:
     """The teacher's known logits, or where images are augmented the teacher itself.
 
-    Raises `DistillationError` where it was taught other classes or fewer images.
+    Raises `DistillationError`, before it is trained, where it was taught another data set, or, if
+    its logits are to be known, fewer images; and for parameters that `teacher` does not have.
     """
+    spec = _complete(spec)
     if spec["dataset"] != pictures.name:
         raise DistillationError(
             f"the teacher was taught {spec['dataset']}, not {pictures.name}: their classes differ."
         )
     if augment:
         return Offline(network_of(spec))
-    table = store.run(teacher_logits, teacher=_complete(spec))
+    if spec["images"] is not None and spec["images"] < len(pictures.train):
+        raise DistillationError(
+            f"the teacher's logits are known for the {spec['images']} images that it was trained "
+            f"on, but there are {len(pictures.train)} training images."
+        )
+    table = store.run(teacher_logits, teacher=spec)
     return Cached(torch.tensor(table.to_numpy()))
 
 
@@ -192,7 +217,10 @@ def _new(network: str, pictures: data.Dataset, seed: int, **sizes: Any) -> nn.Mo
 
 def _complete(spec: TeacherSpec) -> dict[str, Any]:
     """Every parameter of `teacher`, defaults filled in: one teacher has one name."""
-    return store.spec(teacher, **spec)["parameters"]
+    try:
+        return store.spec(teacher, **spec)["parameters"]
+    except TypeError as error:
+        raise DistillationError(f"a teacher has the parameters of `teacher`: {error}.") from None
 
 
 def _weights(spec: TeacherSpec) -> Path:

@@ -118,8 +118,10 @@ class Archive:
 
     def write(self) -> None:
         """Write what is known, unless the file holds that or more already."""
-        rows = [self._row(one) for one in self.individuals if one.phenotype in self.values]
-        if self.file is None or len(rows) < len(self._stored):
+        if self.file is None:
+            return
+        rows = self._rows()
+        if len(rows) < len(self._stored):  # while it takes the way that it took before
             return
         text = b"".join(map(_line, rows))
         if text == self._stored_text:
@@ -131,13 +133,16 @@ class Archive:
 
     def frame(self) -> pd.DataFrame:
         """One row an individual that has its values, in the order asked for; see `read`."""
-        rows = [self._row(one) for one in self.individuals if one.phenotype in self.values]
-        return _frame(self.space.names, rows)
+        return _frame(self.space.names, self._rows())
 
-    def _row(self, one: Individual) -> dict[str, Any]:
-        row = {name: getattr(one, name) for name in COLUMNS}
-        row |= {"phenotype": str(one.phenotype), "genotype": list(one.genotype)}
-        return row | {"values": self.values[one.phenotype]}
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {name: getattr(one, name) for name in COLUMNS}
+            | {"phenotype": str(one.phenotype), "genotype": list(one.genotype)}
+            | {"values": self.values[one.phenotype]}
+            for one in self.individuals
+            if one.phenotype in self.values
+        ]
 
     def _read(self) -> float:
         """Take over what the file holds; returns the seconds that it took."""
@@ -214,12 +219,14 @@ def _checked(phenotype: Phenotype, values: Values, taken: Sequence[str]) -> dict
             raise EvolutionError(
                 f"{name} of {phenotype} must be a number, a text or a truth value, not {value!r}."
             )
+    if _nan(plain.get("error")):
+        plain.setdefault("latency_ms", math.nan)
     for name, allowed, within in (
         ("error", "a percentage from 0 to 100", lambda value: 0 <= value <= 100),
         ("latency_ms", "a positive finite number", lambda value: 0 < value < math.inf),
     ):
-        value = plain.get(name, math.nan if name != "error" and _nan(plain.get("error")) else None)
-        if not is_number(value) or not (math.isnan(value) or within(value)):
+        value = plain.get(name)
+        if not is_number(value) or not (_nan(value) or within(value)):
             raise EvolutionError(
                 f"{name} of {phenotype} must be {allowed}, or NaN if it failed, not {value!r}."
             )

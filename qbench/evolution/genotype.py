@@ -128,14 +128,13 @@ class Space:
             for place in self.of(sizes)[: self._layers(role, genotype)]
         ]
 
-    def decode(self, genotype: Sequence[int]) -> Phenotype:
+    def decode(self, genotype: Iterable[int]) -> Phenotype:
         """The network that a genotype stands for. Raises `EvolutionError` as `check` does."""
-        self.check(genotype)
+        genes = tuple(genotype)
+        self.check(genes)
         return Phenotype(
             *(
-                tuple(
-                    int(genotype[place]) for place in self.of(sizes)[: self._layers(role, genotype)]
-                )
+                tuple(int(genes[place]) for place in self.of(sizes)[: self._layers(role, genes)])
                 for role, sizes in LAYERS.items()
             )
         )

@@ -191,8 +191,8 @@ def _evaluate(
     missing = next((one for one in new if one not in known.values), None)
     if missing is not None:
         raise EvolutionError(f"the evaluator returned without a result for {missing}.")
-    table = known.frame().query("trained")
-    best, at_front = table.error.min(), front(table[list(OBJECTIVES)]).sum()
+    found = [[known.values[one][name] for name in OBJECTIVES] for one in known.asked]
+    best, at_front = np.nanmin([np.inf, *(error for _, error in found)]), front(found).sum()
     bar.set_postfix_str(
         f"generation {generation}, best error {best:.4g} %, {at_front} on the front"
     )

@@ -39,24 +39,34 @@ def build(
     """The network `name`: (N, inputs, 32, 32) images → (N, classes) logits.
 
     `channels` and `neurons` replace the baseline's, see `flex_student` and `resnet8x4`. Raises
-    `ModelError` for an unknown name and for sizes that the network cannot have.
+    `ModelError` as `check`.
     """
+    check(name, channels=channels, neurons=neurons)
+    sizes = {"channels": channels, "neurons": neurons}
+    sizes = {what: tuple(values) for what, values in sizes.items() if values is not None}
+    return NETWORKS[name](classes, inputs=inputs, **sizes)
+
+
+def check(
+    name: str, *, channels: Sequence[int] | None = None, neurons: Sequence[int] | None = None
+) -> None:
+    """Raise `ModelError` for an unknown name and for sizes that the network cannot have."""
     if name not in NETWORKS:
         known = ", ".join(NETWORKS)
         raise ModelError(f"network must be one of {known}, not {name!r}{nearest(NETWORKS, name)}.")
-    sizes = {"channels": channels, "neurons": neurons}
-    sizes = {what: tuple(values) for what, values in sizes.items() if values is not None}
-    for what, values in sizes.items():
+    for what, values in (("channels", channels), ("neurons", neurons)):
+        if values is None:
+            continue
         counts = SIZES.get(name, {}).get(what)
         if counts is None:
             raise ModelError(f"{name} has no {what} to choose.")
-        if len(values) not in counts or not all(_size(value) for value in values):
+        listed = isinstance(values, Sequence) and not isinstance(values, str)
+        if not listed or len(values) not in counts or not all(map(_size, values)):
             many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
             raise ModelError(
                 f"{what} of {name} must be {many} whole numbers from 1 to {MOST}, "
-                f"not {list(values)}."
+                f"not {list(values) if listed else values!r}."
             )
-    return NETWORKS[name](classes, inputs=inputs, **sizes)
 
 
 def _size(value: object) -> bool:

@@ -18,10 +18,10 @@ def flex_student(
 ) -> nn.Sequential:
     """FlexStudent: (N, inputs, 32, 32) images → (N, classes) logits.
 
-    One to five convolutions (3×3, batch norm, ReLU, 2×2 max pooling), then hidden fully connected
-    layers (batch norm, ReLU) and the classifier. The paper calls its baseline a simple five-layer
-    model and prints no sizes; ours has three convolutions and two hidden layers: 364,842 parameters
-    for 10 classes, 370,692 for 100.
+    One to five convolutions (3×3, batch norm, ReLU, 2×2 max pooling), then up to four hidden fully
+    connected layers (batch norm, ReLU) and the classifier. The paper calls its baseline a simple
+    five-layer model and prints no sizes; ours has three convolutions and two hidden layers: 364,842
+    parameters for 10 classes, 370,692 for 100. `convolutional.build` refuses other sizes.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     width, size = inputs, 32

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 # Expansion, output channels, blocks and stride of each stage: Sandler et al. 2018, Table 2. There
-# the third stage's neighbours halve the image five times in all, from 224 pixels to 7; from 32
-# pixels four times are enough: the second stage keeps the size.
+# the stem and four of the stages halve the image, from 224 pixels to 7. Here it has 32 pixels, and
+# the second stage keeps its size instead.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),

@@ -1,5 +1,6 @@
 """Figures of a value over two parameters, or over several criteria: heat map, surface, radar."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -167,12 +168,14 @@ def surface(
     title: str = "",
     scale: str = "Viridis",
     eye: tuple[float, float, float] = (-1.3, -1.3, 0.75),
+    log_y: bool = False,
 ) -> go.Figure:
     """z as a surface over x and y, to be turned; `plane` is a level to compare it with.
 
     df: one row a grid point, numeric x, y and z, z and `plane` in one unit; missing points are
-    holes. `eye` is where the camera stands, in widths of the box. Raises ValueError for an unknown
-    or non-numeric column, an empty frame, two rows for a point, or fewer than two values of x or y.
+    holes. `eye` is where the camera stands, in widths of the box. `log_y` spaces y by its logarithm
+    and has a tick at each value. Raises ValueError for an unknown or non-numeric column, an empty
+    frame, two rows for a point, fewer than two values of x or y, or a y of 0 or less with `log_y`.
     """
     frame.check("surface", df, ("x", "y", "z"), x=x, y=y, z=z)
     table = _grid("surface", df, x, y, z)
@@ -182,6 +185,12 @@ def surface(
             f"{table.shape[1]} and {table.shape[0]}."
         )
     across, up = frame.numbers(table.columns), frame.numbers(table.index)
+    hover = lines.hover_box(df, labels, "", x=x, y=y, z=z)
+    if log_y:
+        if min(up) <= 0:
+            raise ValueError(f"surface needs numbers above 0 in {y!r} for its logarithm.")
+        ticks, up = up, [math.log2(value) for value in up]
+        hover = hover.replace("%{y", "%{customdata")
     roles = {"x": x, "y": y, "z": z}
     names = {role: frame.label(column, labels) for role, column in roles.items()}
     fig = go.Figure(
@@ -192,7 +201,8 @@ def surface(
             colorscale=get_colorscale(scale),
             showscale=False,
             name=names["z"],
-            hovertemplate=lines.hover_box(df, labels, "", x=x, y=y, z=z),
+            customdata=[[value] * len(across) for value in ticks] if log_y else None,
+            hovertemplate=hover,
         )
     )
     if plane is not None:
@@ -212,6 +222,9 @@ def surface(
         axis = _layout.x_axis(names[role], frame.numbers(df[column]))
         axes[f"{role}axis"] = axis | {"title": {"text": _layout.wrap(names[role], 28)}}
     axes["zaxis"].pop("dtick", None)
+    if log_y:
+        axes["yaxis"] = {"title": axes["yaxis"]["title"], "tickvals": up}
+        axes["yaxis"]["ticktext"] = [frame.word(value) for value in ticks]
     fig.update_layout(scene=axes)
     _layout.finish(
         fig,

@@ -11,7 +11,10 @@ from typing import Any
 import pandas as pd
 
 from qbench import store, workers
+from qbench.data import specs
 from qbench.distillation import runs
+from qbench.models.convolutional import build, parameters
+from qbench.studies.seeds import over_seeds
 
 #: The pairs of Fig. 9 by name, each a teacher and its student.
 PAIRS = {
@@ -81,7 +84,7 @@ def surface(
     learning_rate: float = 0.05,
     batch_size: int = 64,
     augment: bool = False,
-    workers_at_once: int | None = None,
+    at_once: int | None = None,
 ) -> pd.DataFrame:
     """Train the pair's student at every (α, T) and without a teacher, with every seed.
 
@@ -110,7 +113,7 @@ def surface(
             for alpha in alphas
             for temperature in temperatures
         ]
-    tables = workers.run_each(runs.student, asked, workers=workers_at_once, title=title(pair))
+    tables = workers.run_each(runs.student, asked, workers=at_once, title=title(pair))
     rows = []
     for one, table in zip(asked, tables, strict=True):
         last = table.iloc[-1]
@@ -127,3 +130,45 @@ def surface(
             }
         )
     return pd.DataFrame(rows)
+
+
+def networks(pairs: Sequence[str], dataset: str) -> pd.DataFrame:
+    """Every network of the pairs: `network`, `role`, `parameters`, for the data set's images."""
+    spec = specs.find(dataset)
+    rows = []
+    for place, role in enumerate(("teacher", "student")):
+        for name in dict.fromkeys(PAIRS[pair][place] for pair in pairs):
+            model = build(name, len(spec.classes), inputs=1 if len(spec.image_shape) == 2 else 3)
+            rows.append(
+                {"network": TITLES[name], "role": role, "parameters": f"{parameters(model):,}"}
+            )
+    return pd.DataFrame(rows)
+
+
+def teacher_table(logs: pd.DataFrame) -> pd.DataFrame:
+    """The last epoch of each log of `teachers`, under the headings of the page."""
+    last = logs.sort_values("epoch").groupby(["teacher", "images"], dropna=False).tail(1)
+    return pd.DataFrame(
+        {
+            "teacher": last["teacher"].map(TITLES),
+            "images": [f"{count:,.0f}" if count == count else "all" for count in last["images"]],
+            "epochs": last["epoch"],
+            "validation error (%)": last["valid_error"],
+            "test error (%)": last["test_error"],
+        }
+    )
+
+
+def described(scale: Scale, dataset: str, seeds: Sequence[int]) -> str:
+    """The scale of a pair's students, for a caption."""
+    images = "all images" if scale.images is None else f"{scale.images:,} images"
+    many = "one seed" if len(seeds) == 1 else f"mean of {len(seeds)} seeds"
+    times = "1 epoch" if scale.epochs == 1 else f"{scale.epochs} epochs"
+    return f"Students trained on {images} of {dataset} for {times}, {many}"
+
+
+def over_temperature(runs: pd.DataFrame, pair: str) -> pd.DataFrame:
+    """A curve for each α: `curve`, `temperature`, `test_error` (mean, %), `low`, `high`."""
+    rows = runs[(runs["pair"] == pair) & runs["distilled"]]
+    means = over_seeds(rows, ["alpha", "temperature"])
+    return means.assign(curve=means["alpha"].map("α = {:g}".format))

@@ -1,0 +1,207 @@
+"""Chapter 06: which combinations help, how sure the seeds make that, and the paper's claims."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from qbench import reference
+from qbench.studies.bit_width_claims import chance
+from qbench.studies.distillation import PAIRS, title
+from qbench.studies.seeds import LEVEL, interval, paired
+
+STEWART = "stewart2021"
+PLAIN = (np.inf, np.inf)  # stands for the student without a teacher in an index of (α, T)
+
+
+def errors_of(runs: pd.DataFrame, pair: str) -> pd.DataFrame:
+    """Test errors (%): a row for each (alpha, temperature), `PLAIN` first, a column a seed."""
+    rows = runs[runs["pair"] == pair].copy()
+    for name in ("alpha", "temperature"):
+        rows[name] = rows[name].astype(float).where(rows["distilled"], np.inf)
+    table = rows.pivot(index=["alpha", "temperature"], columns="seed", values="test_error")
+    return table.loc[[PLAIN, *(place for place in table.index if place != PLAIN)]]
+
+
+def beside_plain(runs: pd.DataFrame, pair: str) -> pd.DataFrame:
+    """Every combination against the student without a teacher.
+
+    Columns: `alpha`, `temperature`, `test_error` (mean over seeds, %), those of `seeds.paired`
+    (`difference` in points: below 0 where the teacher helps), and `effect`: `helps`, `hurts`, or
+    `cannot tell` where seeds differ as much.
+    """
+    errors = errors_of(runs, pair)
+    tests = paired(errors, PLAIN, pd.Series(0, index=errors.index))
+    tests.insert(0, "test_error", errors.mean(axis=1))
+    tests = tests.drop(index=PLAIN)
+    sign = np.where(tests["difference"] < 0, "helps", "hurts")
+    return tests.assign(effect=np.where(tests["clear"], sign, "cannot tell")).reset_index()
+
+
+def plain_error(runs: pd.DataFrame, pair: str) -> float:
+    """Mean test error (%) of the student without a teacher."""
+    return float(errors_of(runs, pair).loc[PLAIN].mean())
+
+
+def variance(runs: pd.DataFrame, pair: str) -> pd.DataFrame:
+    """What moves the error over the grid: α, T, their interplay (the bumps), the seed, or chance.
+
+    Two-way analysis of variance of the distilled students' test errors with seeds as blocks.
+    Columns: `source`, `deviation` (root mean square of the effect over the grid, points; of what is
+    left, of one training), `f`, `p`. Empty with fewer than two seeds or two values of α or T.
+    """
+    errors = errors_of(runs, pair).drop(index=PLAIN).sort_index()
+    shape = tuple(errors.index.get_level_values(name).nunique() for name in errors.index.names)
+    if min(*shape, errors.shape[1]) < 2 or shape[0] * shape[1] != len(errors):
+        return pd.DataFrame(columns=["source", "deviation", "f", "p"])
+    values = errors.to_numpy().reshape(*shape, -1)
+    values = values - values.mean()
+    of_alpha, of_temperature, of_seed = (
+        values.mean(axis=others, keepdims=True) for others in ((1, 2), (0, 2), (0, 1))
+    )
+    both = values.mean(axis=2, keepdims=True) - of_alpha - of_temperature
+    rest = values - of_alpha - of_temperature - both - of_seed
+    a, t, s = values.shape
+    effects = {
+        "α": (of_alpha, a - 1),
+        "T": (of_temperature, t - 1),
+        "α and T together": (both, (a - 1) * (t - 1)),
+        "seed": (of_seed, s - 1),
+    }
+    freedom = (a * t - 1) * (s - 1)
+    noise = float((rest**2).sum() / freedom)
+    rows = []
+    for source, (effect, degrees) in effects.items():
+        square = float((np.broadcast_to(effect, values.shape) ** 2).sum() / degrees)
+        f = square / noise if noise else np.inf
+        size = float(np.sqrt((effect**2).mean()))
+        row = {"source": source, "deviation": size, "f": f, "p": stats.f.sf(f, degrees, freedom)}
+        rows.append(row)
+    rows.append({"source": "what is left", "deviation": noise**0.5, "f": np.nan, "p": np.nan})
+    return pd.DataFrame(rows)
+
+
+def trend(runs: pd.DataFrame, pair: str, of: str) -> tuple[float, float]:
+    """Spearman's ρ of the mean error with `alpha` or `temperature` over the grid, and its p."""
+    table = beside_plain(runs, pair)
+    if table[of].nunique() < 2:
+        return float("nan"), float("nan")
+    found = stats.spearmanr(table[of], table["test_error"])
+    return float(found.statistic), float(found.pvalue)
+
+
+def claims(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Section 4.3.1 as predicates: `where`, `claim`, `ours`, `verdict`, `why`, `seeds`.
+
+    A combination helps or hurts by the sign of its mean difference; `seeds` says whether the
+    verdict stays when only the differences count that seeds make clear.
+    """
+    pairs = set(runs["pair"])
+    rows: list[dict[str, Any]] = []
+    first, second, third = PAIRS
+    if first in pairs:
+        rows.append(_all_help(runs, first, dataset))
+    if second in pairs:
+        rows.append(_some_hurt(runs, second, dataset))
+    if third in pairs:
+        rows += [_most_hurt(runs, third, dataset), _some_help(runs, third, dataset)]
+        rows.append(_no_trend(runs, third, dataset))
+    return pd.DataFrame(rows)
+
+
+def _counts(runs: pd.DataFrame, pair: str) -> tuple[int, int, int, int, int, str]:
+    table = beside_plain(runs, pair)
+    helps = int((table["difference"] < 0).sum())
+    hurts = int((table["difference"] > 0).sum())
+    sure_help, sure_hurt = (int((table["effect"] == e).sum()) for e in ("helps", "hurts"))
+    words = (
+        f"{helps} of {len(table)} combinations lower the error ({sure_help} clearly), "
+        f"{hurts} raise it ({sure_hurt} clearly); from {table['difference'].min():+.2f} "
+        f"to {table['difference'].max():+.2f} points"
+    )
+    return len(table), helps, hurts, sure_help, sure_hurt, words
+
+
+def _row(
+    runs: pd.DataFrame, pair: str, dataset: str, name: str, holds: bool, sure: bool, words: str
+) -> dict[str, Any]:
+    seeds = errors_of(runs, pair).shape[1]
+    asked = "CIFAR10" if pair == next(iter(PAIRS)) else "CIFAR100"
+    why = f"theirs: {asked}, 30 epochs on all images; ours: {dataset}, at the scale of this page"
+    row = reference.claim(STEWART, name, holds=holds, ours=f"{title(pair)}: {words}", why=why)
+    settled = "settled" if sure else "not settled"
+    return row | {"seeds": "one seed: cannot tell" if seeds < 2 else settled}
+
+
+def _all_help(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
+    count, helps, _, sure_help, sure_hurt, words = _counts(runs, pair)
+    holds = helps == count
+    sure = sure_help == count if holds else sure_hurt > 0
+    name = "any_distillation_helps_mobilenetv2"
+    return _row(runs, pair, dataset, name, holds, sure, words)
+
+
+def _some_hurt(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
+    count, _, hurts, sure_help, sure_hurt, words = _counts(runs, pair)
+    sure = sure_hurt > 0 if hurts else sure_help == count
+    name = "some_distillation_hurts_flexstudent"
+    return _row(runs, pair, dataset, name, hurts > 0, sure, words)
+
+
+def _most_hurt(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
+    count, _, hurts, sure_help, sure_hurt, words = _counts(runs, pair)
+    holds = 2 * hurts > count
+    sure = 2 * sure_hurt > count if holds else 2 * sure_help >= count
+    name = "most_distillation_hurts_resnet8x4"
+    return _row(runs, pair, dataset, name, holds, sure, words)
+
+
+def _some_help(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
+    count, helps, _, sure_help, sure_hurt, words = _counts(runs, pair)
+    sure = sure_help > 0 if helps else sure_hurt == count
+    name = "some_distillation_helps_resnet8x4"
+    return _row(runs, pair, dataset, name, helps > 0, sure, words)
+
+
+def _no_trend(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
+    found = {of: trend(runs, pair, of) for of in ("alpha", "temperature")}
+    holds = not any(p < LEVEL for _, p in found.values())
+    words = ", ".join(
+        f"{symbol} Spearman's ρ {found[of][0]:+.2f} (p {found[of][1]:.2g})"
+        for of, symbol in (("alpha", "α"), ("temperature", "T"))
+    )
+    name = "no_trend_in_distillation_parameters"
+    return _row(runs, pair, dataset, name, holds, True, f"error with {words}")
+
+
+def lessons(runs: pd.DataFrame, images: int = 10_000) -> str:
+    """What each pair shows, as a Markdown list; `images` are those that errors were counted on."""
+    lines = []
+    for pair in dict.fromkeys(runs["pair"]):
+        table, plain = beside_plain(runs, pair), errors_of(runs, pair).loc[PLAIN]
+        best = table.loc[table["test_error"].idxmin()]
+        centre, half = interval(plain)
+        spread = "" if half != half else f" ± {half:.2f}"
+        text = (
+            f"* **{title(pair)}**: without a teacher the error is {centre:.2f}{spread} %; the best "
+            f"combination, α = {best.alpha:g} and T = {best.temperature:g}, has "
+            f"{best.test_error:.2f} %. " + _counts(runs, pair)[-1] + "."
+        )
+        parts = variance(runs, pair).set_index("source")
+        if len(parts):
+            bumps = parts.loc["α and T together"]
+            sure = "more than" if bumps.p < LEVEL else "no more than"
+            text += (
+                f" Over the grid α moves the error by {parts.deviation['α']:.2f} points, T by "
+                f"{parts.deviation['T']:.2f}, one training differs from its like by "
+                f"{parts.deviation['what is left']:.2f}; bumps in the surface, "
+                f"{bumps.deviation:.2f}, are {sure} this noise makes (p = {bumps.p:.2g})."
+            )
+        else:
+            text += (
+                f" With one seed, two shares of {images:,} images have to differ by "
+                f"{chance(centre, images):.2f} points to tell them from chance."
+            )
+        lines.append(text)
+    return "\n".join(lines)
