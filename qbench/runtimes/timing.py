@@ -39,12 +39,16 @@ class Latency:
     `low_ms` and `high_ms` their median and quartiles, and `samples` is the number of requests in
     all of them. `waited` is the share of the time in which a thread of this process that had work
     stood in the queue for a processor: 0 on an idle machine; with more than a few per cent the
-    latency is that of a busy machine. It is NaN where the system does not tell (all but Linux).
+    median is that of a busy machine. It is NaN where the system does not tell (all but Linux).
+    `fastest_ms` is the shortest of the requests, the one that other work interrupted least: of a
+    busy machine's figures the nearest to an idle one's, more so with one thread and with more
+    `seconds`, and still too long where no request ran through.
     """
 
     median_ms: float
     low_ms: float
     high_ms: float
+    fastest_ms: float
     rounds: tuple[float, ...]
     samples: int
     waited: float
@@ -124,7 +128,8 @@ def by_turns(
         _give_images(network, seed)
     share = seconds / rounds
     medians: dict[str, list[float]] = {name: [] for name in files}
-    samples, waited = dict.fromkeys(files, 0), dict.fromkeys(files, 0.0)
+    samples: dict[str, list[int]] = {name: [] for name in files}
+    waited = dict.fromkeys(files, 0.0)
     with measuring(), _no_garbage_collection():
         for network in networks.values():
             _warm(network, warm_up, share)
@@ -134,7 +139,7 @@ def by_turns(
                 times = _requests(network, per_round, LEAST, share)
                 waited[name] += _longest(queued, _queued()) / (time.perf_counter_ns() - clock)
                 medians[name].append(float(np.median(times)) / 1e6)
-                samples[name] += len(times)
+                samples[name] += times
     return {
         name: _summary(network, medians[name], samples[name], waited[name] / rounds)
         for name, network in networks.items()
@@ -144,9 +149,9 @@ def by_turns(
 def side_by_side(files: Mapping[str, Path], device: str = "CPU", **how: object) -> pd.DataFrame:
     """`by_turns` as a table, a row a network in the order given.
 
-    Columns: `network`, `median_ms`, `low_ms`, `high_ms`, `spread`, `waited`, `samples`, `device`,
-    `precision`, and `like`: the other networks from which noise does not let this one be told
-    (`distinguishable`), separated by commas. `how` is as in `by_turns`.
+    Columns: `network`, `median_ms`, `low_ms`, `high_ms`, `fastest_ms`, `spread`, `waited`,
+    `samples`, `device`, `precision`, and `like`: the other networks from which noise does not let
+    this one be told (`distinguishable`), separated by commas. `how` is as in `by_turns`.
     """
     found = by_turns(files, device, **how)
     rows = []
@@ -158,6 +163,7 @@ def side_by_side(files: Mapping[str, Path], device: str = "CPU", **how: object) 
                 "median_ms": one.median_ms,
                 "low_ms": one.low_ms,
                 "high_ms": one.high_ms,
+                "fastest_ms": one.fastest_ms,
                 "spread": one.spread,
                 "waited": one.waited,
                 "samples": one.samples,
@@ -251,14 +257,15 @@ def _longest(before: dict[str, int], after: dict[str, int]) -> float:
     return max((after[task] - before[task] for task in after.keys() & before), default=math.nan)
 
 
-def _summary(network: Network, medians: list[float], samples: int, waited: float) -> Latency:
+def _summary(network: Network, medians: list[float], samples: list[int], waited: float) -> Latency:
     low, middle, high = np.quantile(medians, [0.25, 0.5, 0.75])
     return Latency(
         median_ms=float(middle),
         low_ms=float(low),
         high_ms=float(high),
+        fastest_ms=min(samples) / 1e6,
         rounds=tuple(medians),
-        samples=samples,
+        samples=len(samples),
         waited=waited,
         device=network.device,
         precision=network.precision,
