@@ -155,7 +155,9 @@ def _divide(spec: Spec, arrays: dict[str, np.ndarray]) -> dict[str, tuple[np.nda
 def _channels(images: np.ndarray, size: int | None) -> np.ndarray:
     """uint8 (N, C, H, W), resized."""
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return images if size is None else resize(images, int(size))
+    if size is None or images.shape[-2:] == (size, size):
+        return images
+    return resize(images, int(size))
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
