@@ -6,7 +6,6 @@ is allowed. The command line calls it before a kernel starts; every notebook cal
 cell after its parameters, so that plain papermill and JupyterLab are guarded as well.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
