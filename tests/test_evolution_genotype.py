@@ -127,7 +127,7 @@ def test_children_have_their_parents_genes(drawn, seed, swap):
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-@pytest.mark.parametrize("size", [2, 3, 10, 21])
+@pytest.mark.parametrize("size", [2, 3, 10, 61])
 def test_half_of_the_first_population_is_the_baseline(space, size):
     population = initial_population(space, size, np.random.default_rng(5))
     assert population == initial_population(space, size, np.random.default_rng(5))
