@@ -64,7 +64,7 @@ def train(
     kind: str = "none", epochs: int = 3, checkpoint: Path | None = None, **more
 ) -> tuple[nn.Module, pd.DataFrame, object]:
     """`fit` on `small()`: the network, the table and the teacher."""
-    names = ("model", "images", "teacher", "distillation", "evaluate_at")
+    names = ("model", "images", "teacher", "distillation", "evaluate_at", "title")
     given = {name: more.pop(name) for name in names if name in more}
     model, images = given.pop("model", None) or network(), given.pop("images", None) or small()
     taught = given.pop("teacher", None) or teacher(kind)
