@@ -15,7 +15,7 @@ from torch import nn
 
 from qbench import data, threads
 from qbench.data import Dataset, Split
-from qbench.distillation import Cached, Distillation, Offline, Online, Recipe, fit, fitting
+from qbench.distillation import Cached, Distillation, Offline, Online, Recipe, fit, fitting, runs
 
 CLASSES = tuple("abc")
 KINDS = ("none", "cached", "offline", "offline augmented", "online", "online augmented")
@@ -124,5 +124,8 @@ def home(tmp_path, monkeypatch):
         return Dataset(name, whole.classes, part, whole.valid, whole.test)
 
     monkeypatch.setattr(data, "load", load)
+    forget = getattr(runs.load, "cache_clear", lambda: None)  # what is loaded may be kept
+    forget()
     with threads.at_most(1):
         yield loaded
+    forget()
