@@ -1,11 +1,12 @@
 """The parts of the prose pages that are made from files: tables of data, errata, runs, pins."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from qbench import data, paths, plots, provenance, reference, speed, store
+from qbench import speed_distillation as students
 
 TITLES = {
     "stewart2021": "Stewart et al. 2021",
@@ -28,6 +29,7 @@ def generated() -> dict[str, str]:
         "pins.md": _pins(),
         "speed.md": _speed(),
         "accuracy.md": _accuracy(),
+        "students.md": _students(),
     }
 
 
@@ -98,10 +100,15 @@ def _pins() -> str:
     return f"````{{dropdown}} All {len(pins)} pinned packages\n{block}````\n"
 
 
+def _entries(*functions: Callable[..., pd.DataFrame]) -> dict[str, store.Entry]:
+    """What was published of these with their usual settings, by name."""
+    names = {store.key(store.spec(function)): function.__name__ for function in functions}
+    return {names[e.key]: e for e in store.entries() if e.published and e.key in names}
+
+
 def _speed() -> str:
     """What was published of `qbench.speed` with its usual settings, the machine in front."""
-    keys = {store.key(store.spec(f)): f.__name__ for f in SPEED}
-    found = {keys[e.key]: e for e in store.entries() if e.published and e.key in keys}
+    found = _entries(*SPEED)
     if not found:
         return "No speed has been published yet; `make bench` measures it.\n"
     parts = [f"{place}\n" for place in dict.fromkeys(map(_measured_on, found.values()))]
@@ -122,8 +129,8 @@ def _accuracy() -> str:
     """What was published of `beside_brevitas.trainings` with its usual settings."""
     from qbench.studies import beside_brevitas  # needs torch and scipy, the other pages do not
 
-    found = store.find(store.spec(beside_brevitas.trainings))
-    if not found or not found.published:
+    found = _entries(beside_brevitas.trainings).get("trainings")
+    if not found:
         return "Not published yet.\n"
     table, asked = found.table(), found.spec["parameters"]
     apart = beside_brevitas.told_apart(table)
@@ -152,6 +159,54 @@ def _accuracy() -> str:
         f"{apart.sum()} of {len(apart)} cases"
     )
     return f"{_measured_on(found)}\n\n" + _table(shown, caption, formats | {"p": ".2f"})
+
+
+def _students() -> str:
+    """What was published of `speed_distillation` with its usual settings, the machine in front."""
+    shown = {"student_epoch": _student_epoch, "students_together": _students_together}
+    found = _entries(*(getattr(students, name) for name in shown))
+    parts = [f"{place}\n" for place in dict.fromkeys(map(_measured_on, found.values()))]
+    parts += [show(found[name]) for name, show in shown.items() if name in found]
+    return "\n".join(parts) or "Not published yet; `make bench` measures it.\n"
+
+
+def _student_epoch(entry: store.Entry) -> str:
+    found, asked = students.beside(entry.table()), entry.spec["parameters"]
+    table = pd.DataFrame(
+        {
+            "training loop": found["contender"],
+            "threads": found["threads"],
+            "seconds": found["seconds"],
+            "times the plain loop": found["times"],
+            "quartiles": _quartiles(found, "times", ".2f"),
+            "its best": found["best"].map({True: "yes", False: ""}),
+        }
+    )
+    caption = (
+        f"One epoch of {asked['images']:,} images, {asked['batch_size']} a batch; medians of "
+        f"{asked['rounds']} rounds"
+    )
+    return _table(table, caption, {"seconds": ".2f", "times the plain loop": ".2f"})
+
+
+def _students_together(entry: store.Entry) -> str:
+    found, asked = students.together(entry.table()), entry.spec["parameters"]
+    table = pd.DataFrame(
+        {
+            "students": found["way"],
+            "at once": found["students"],
+            "processes": found["processes"],
+            "threads of each": found["threads"],
+            "images/s in all": found["images_per_second"],
+            "times one after another": found["times"],
+            "quartiles": _quartiles(found, "times", ".2f"),
+        }
+    )
+    caption = (
+        f"Several students of one shape, {asked['batch_size']} images a batch; medians of "
+        f"{asked['rounds']} rounds"
+    )
+    return _table(table, caption, {"images/s in all": ",.0f", "times one after another": ".2f"})
 
 
 def _measured_on(entry: store.Entry) -> str:
@@ -208,6 +263,6 @@ def _costs(found: pd.DataFrame, asked: store.Spec) -> str:
     return _table(shown, caption, formats)
 
 
-def _quartiles(found: pd.DataFrame) -> list[str]:
-    pairs = zip(found["ms_low"], found["ms_high"], strict=True)
-    return [f"{low:,.1f}–{high:,.1f}" for low, high in pairs]
+def _quartiles(found: pd.DataFrame, name: str = "ms", places: str = ",.1f") -> list[str]:
+    pairs = zip(found[f"{name}_low"], found[f"{name}_high"], strict=True)
+    return [f"{low:{places}}–{high:{places}}" for low, high in pairs]

@@ -9,7 +9,19 @@ from functools import cache
 
 from qbench.paths import ROOT
 
-PACKAGES = ("qbench", "torch", "brevitas", "numpy", "pandas", "pyarrow", "plotly")
+PACKAGES = (
+    "qbench",
+    "torch",
+    "brevitas",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "plotly",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pymoo",
+)
 
 
 def now() -> str:

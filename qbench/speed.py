@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import count, islice, product
@@ -259,11 +259,14 @@ def targets(step: pd.DataFrame, scaling: pd.DataFrame, epoch: pd.DataFrame) -> p
 
 
 @contextmanager
-def worker(*, jit: bool = False) -> Iterator[Ask]:
-    """Start a process that measures; what is given asks it, and raises `SpeedError` if it died."""
+def worker(*, jit: bool = False, module: str = "qbench.speed") -> Iterator[Ask]:
+    """Start a process that measures; what is given asks it, and raises `SpeedError` if it died.
+
+    `module`, run as a program, answers with `serve`.
+    """
     environment = {"BREVITAS_JIT": str(int(jit)), "PYTHONWARNINGS": "ignore"}
     with subprocess.Popen(
-        [sys.executable, "-m", "qbench.speed"],
+        [sys.executable, "-m", module],
         env=os.environ | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -450,16 +453,15 @@ def _epoch(
     }
 
 
-def _serve() -> None:
+def serve(answers: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
     """Answer every line of standard input with a line, until there are no more."""
-    answers = os.fdopen(os.dup(1), "w")
+    out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     for line in sys.stdin:
         what, arguments = json.loads(line)
-        answer = {"turn": _turn, "epoch": _epoch}[what](**arguments)
-        print(json.dumps(answer), file=answers, flush=True)
+        print(json.dumps(answers[what](**arguments)), file=out, flush=True)
 
 
 if __name__ == "__main__":
-    _serve()
+    serve({"turn": _turn, "epoch": _epoch})

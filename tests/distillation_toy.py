@@ -15,7 +15,7 @@ from torch import nn
 
 from qbench import data, threads
 from qbench.data import Dataset, Split
-from qbench.distillation import Cached, Distillation, Offline, Online, Recipe, fit, fitting
+from qbench.distillation import Cached, Distillation, Offline, Online, Recipe, fit, fitting, runs
 
 CLASSES = tuple("abc")
 KINDS = ("none", "cached", "offline", "offline augmented", "online", "online augmented")
@@ -64,7 +64,7 @@ def train(
     kind: str = "none", epochs: int = 3, checkpoint: Path | None = None, **more
 ) -> tuple[nn.Module, pd.DataFrame, object]:
     """`fit` on `small()`: the network, the table and the teacher."""
-    names = ("model", "images", "teacher", "distillation", "evaluate_at")
+    names = ("model", "images", "teacher", "distillation", "evaluate_at", "title")
     given = {name: more.pop(name) for name in names if name in more}
     model, images = given.pop("model", None) or network(), given.pop("images", None) or small()
     taught = given.pop("teacher", None) or teacher(kind)
@@ -124,5 +124,8 @@ def home(tmp_path, monkeypatch):
         return Dataset(name, whole.classes, part, whole.valid, whole.test)
 
     monkeypatch.setattr(data, "load", load)
+    forget = getattr(runs.load, "cache_clear", lambda: None)  # what is loaded may be kept
+    forget()
     with threads.at_most(1):
         yield loaded
+    forget()

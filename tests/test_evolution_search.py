@@ -133,6 +133,16 @@ def test_survivors_are_what_selection_left():
         survivors(table, 7)
 
 
+def test_copies_of_a_baseline_that_nothing_beats_survive_once():
+    def worse_than_baseline(one):
+        best = one == TINY.decode(TINY.baseline)
+        return {"error": 1, "latency_ms": 1} if best else {"error": 50, "latency_ms": 2}
+
+    table = evolve(Evaluator(worse_than_baseline), generations=3)
+    copies = table[table.origin == "baseline"]
+    assert sorted(copies.survived_until) == [1, 1, 1, 1, 3]
+
+
 def test_noise_keeps_latency_from_ranking():
     """With noise that covers all latencies, only the error counts: the most accurate survive."""
     table = evolve(noise=1e6, population=8, generations=5)

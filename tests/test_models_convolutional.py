@@ -56,7 +56,7 @@ def sides(model, images):
 def test_images_shrink_as_documented():
     images = torch.zeros(1, 3, 32, 32)
     assert sides(build("mobilenet_v2", 10), images) == [32, 16, 8, 4, 2]
-    found = sides(build("resnet8x4", 10, channels=[2, 3, 4, 5]), images)
+    found = sides(build("resnet8x4", 10, channels=[16, 17, 18, 19]), images)
     assert sorted(set(found)) == [8, 16, 32] and found[0] == 32 and found[-1] == 8
     assert sides(build("flex_student", 10), images) == [32, 16, 8]
 
@@ -76,7 +76,7 @@ def test_every_number_of_layers_learns(convolutions, hidden):
 
 
 def test_resnet8x4_may_be_narrower():
-    model = build("resnet8x4", 3, channels=(4, 4, 6, 8))
+    model = build("resnet8x4", 3, channels=(16, 16, 20, 24))
     model(torch.randn(2, 3, 32, 32)).square().sum().backward()
     assert isinstance(model.stage1_1.shortcut, torch.nn.Identity), "alike: nothing to adapt"
     assert all(weights.grad is not None for weights in model.parameters())
@@ -101,6 +101,7 @@ def test_resnet8x4_may_be_narrower():
         ("flex_student", {"channels": 4}, "not 4."),
         ("flex_student", {"channels": "32"}, "not '32'."),
         ("resnet8x4", {"channels": [4, 4]}, "channels of resnet8x4 must be 4 whole numbers"),
+        ("resnet8x4", {"channels": [16, 16, 16, 15]}, "from 16 to 4096, not [16, 16, 16, 15]."),
         ("resnet8x4", {"neurons": [4]}, "resnet8x4 has no neurons to choose."),
         ("mobilenet_v2", {"channels": [4]}, "mobilenet_v2 has no channels to choose."),
     ],

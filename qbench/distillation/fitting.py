@@ -107,8 +107,8 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         recipe.learning_rate,
-        total_steps=6 if steps == 5 else max(steps, 2),  # with 5 it would divide by 0
-        pct_start=WARM_UP,
+        total_steps=max(steps, 2),
+        pct_start=0.0 if steps == 5 else WARM_UP,  # a fifth of 5 steps would divide by 0
         anneal_strategy="linear",
         cycle_momentum=False,
     )
@@ -254,5 +254,5 @@ def _classes(network: nn.Module, images: data.Dataset, who: str) -> int:
     except RuntimeError as error:
         shape = tuple(images.train.images.shape[1:])
         raise DistillationError(
-            f"the {who} cannot look at images of the shape {shape}: {str(error).splitlines()[0]}"
+            f"the {who} cannot look at images of the shape {shape}: {str(error).splitlines()[0]}."
         ) from error

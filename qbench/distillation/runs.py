@@ -7,6 +7,7 @@ are missing and needed, `network_of` trains it again.
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,7 @@ def teacher_for(spec: TeacherSpec, pictures: data.Dataset, augment: bool) -> Tea
     return Cached(torch.tensor(table.to_numpy()))
 
 
+@lru_cache(maxsize=2)  # trainings of one process share what they only read
 def load(dataset: str, images: int | None) -> data.Dataset:
     """A data set as these networks see it: 32×32 pixels, each channel of mean 0 and deviation 1."""
     return data.load(dataset, size=32, normalise="standard", subset=images)

@@ -202,10 +202,11 @@ bounds, steps and the baseline's sizes are ours. The classifier is not a gene.
 
 RESNET8X4 = Space(
     "ResNet8x4",
-    _sizes("channels", ("stem", "stage_1", "stage_2", "stage_3"), 8, 8),
+    _sizes("channels", ("stem", "stage_1", "stage_2", "stage_3"), 16, 8),
     baseline=(32, 64, 128, 256),
 )
-"""ResNet8x4: its layers stay, the channels of stem and stages vary. The bounds are ours."""
+"""ResNet8x4: its layers stay, the channels of stem and stages vary. The bounds are ours; with fewer
+than 16 channels PyTorch cannot be relied on (see `qbench.models.resnet`)."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ SIZES = {
     "flex_student": {"channels": range(1, 6), "neurons": range(0, 5)},
     "resnet8x4": {"channels": range(4, 5)},
 }
-MOST = 4096  # channels or neurons of a layer
+LEAST = {"resnet8x4": 16}  # of the channels or neurons of a layer, where not 1: see `Block`
+MOST = 4096
 
 
 class ModelError(UserError, ValueError):
@@ -61,16 +62,17 @@ def check(
         if counts is None:
             raise ModelError(f"{name} has no {what} to choose.")
         listed = isinstance(values, Sequence) and not isinstance(values, str)
-        if not listed or len(values) not in counts or not all(map(_size, values)):
+        least = LEAST.get(name, 1)
+        if not listed or len(values) not in counts or not all(_size(v, least) for v in values):
             many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
             raise ModelError(
-                f"{what} of {name} must be {many} whole numbers from 1 to {MOST}, "
+                f"{what} of {name} must be {many} whole numbers from {least} to {MOST}, "
                 f"not {list(values) if listed else values!r}."
             )
 
 
-def _size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+def _size(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
 
 
 def parameters(model: nn.Module) -> int:

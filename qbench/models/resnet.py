@@ -9,7 +9,12 @@ CHANNELS = (32, 64, 128, 256)  # of the stem and the three stages
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions and a shortcut, added; halves the image where `stride` is 2."""
+    """Two 3×3 convolutions and a shortcut, added; halves the image where `stride` is 2.
+
+    Where the shortcut has stride 2, give it at least 16 inputs: with fewer than a vector register
+    holds (8 numbers, or 16), PyTorch 2.13 writes past the end of the gradient of a 1×1 convolution
+    of stride 2 in channels-last memory on x86, and the process dies sooner or later.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -35,7 +40,7 @@ def resnet(
     """(N, inputs, 32, 32) images → (N, classes) logits: a stem and three stages of `blocks` each.
 
     The second and the third stage halve the image; their mean over its 8×8 places is classified.
-    `channels` are those of the stem and of the three stages.
+    `channels` are those of the stem and of the three stages, 16 at least (see `Block`).
     """
     stem, *stages = channels
     layers: OrderedDict[str, nn.Module] = OrderedDict(

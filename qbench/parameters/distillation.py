@@ -1,0 +1,119 @@
+"""Parameters of the chapters about distillation and evolution."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from .types import (
+    AnyImageSet,
+    ListOf,
+    Number,
+    OneOrEach,
+    Parameters,
+    Seed,
+    Share,
+    TeacherAndStudent,
+    Temperature,
+    Whole,
+    split,
+    unique,
+)
+
+
+class DistillationSurface(Parameters):
+    dataset: AnyImageSet = Field("mnist5k", description="data set of teachers and students")
+    pairs: ListOf(TeacherAndStudent) = Field(
+        ["mobilenet_v2/flex_student"], description="teachers and their students"
+    )
+    alphas: ListOf(Share) = Field([0.1, 0.9], description="weights of the labels, β = 1 - α")
+    temperatures: ListOf(Temperature) = Field([1, 8], description="temperatures T")
+    form: Literal["stewart", "vailakis", "vailakis_kl"] = Field(
+        "stewart", description="how the loss is written: Stewart's eq. 3 or Vailakis' 3.5 or 5.1"
+    )
+    seeds: ListOf(Seed) = Field([0, 1], description="random seeds; one training with each")
+    repeated: Annotated[list[TeacherAndStudent], AfterValidator(unique)] | None = Field(
+        None,
+        description="pairs trained with every seed, the others with the first; None: all",
+        json_schema_extra={"allowed": "a list of some of the pairs without repeats, or None"},
+    )
+    images: OneOrEach("pairs") = Field(
+        [200],
+        description="training images of the students",
+        json_schema_extra={
+            "allowed": "a list of whole numbers of at least 1 and at most the training images "
+            "that there are, one for all pairs or one for each"
+        },
+    )
+    epochs: OneOrEach("pairs") = Field([1], description="passes over them")
+    teacher_images: OneOrEach("pairs") | None = Field(
+        [500],
+        description="training images of the teachers; None: all",
+        json_schema_extra={
+            "allowed": "a list of whole numbers, one for all pairs or one for each, no fewer than "
+            "the student's images and at most the training images that there are, or None"
+        },
+    )
+    teacher_epochs: OneOrEach("pairs") = Field([1], description="passes of the teachers")
+    learning_rate: Number = Field(0.05, gt=0, le=1, description="highest learning rate of SGD")
+    batch_size: Whole = Field(64, ge=2, le=10_000, description="images a training step")
+    augment: bool = Field(False, description="mirror and move the students' images")
+    workers: Whole | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="students trained at once; None: one a core",
+        json_schema_extra={"allowed": "a whole number from 1 to 256, or None"},
+    )
+
+    @field_validator("repeated", "alphas", mode="before")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        return None if value is None else split(value)
+
+    @field_validator("repeated")
+    @classmethod
+    def _among_pairs(cls, value: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if value is not None and not set(value) <= set(info.data.get("pairs", value)):
+            raise ValueError("not among the pairs")
+        return value
+
+    @field_validator("images", "epochs", "teacher_images", "teacher_epochs")
+    @classmethod
+    def _each(cls, value: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        pairs = info.data.get("pairs")  # missing where it was refused itself
+        if value is not None and pairs is not None and len(value) not in (1, len(pairs)):
+            raise ValueError("neither one nor one a pair")
+        return value
+
+    @field_validator("images", "teacher_images")
+    @classmethod
+    def _enough(cls, value: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if value is not None and (dataset := info.data.get("dataset")):
+            from qbench.data import specs
+
+            if max(value) > specs.find(dataset).split["train"]:
+                raise ValueError("more than there are")
+        return value
+
+    @field_validator("teacher_images")
+    @classmethod
+    def _seen(cls, value: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if value is not None and (images := info.data.get("images")):
+            count = max(len(value), len(images))
+            for one, other in zip(_spread(value, count), _spread(images, count), strict=True):
+                if one < other:
+                    raise ValueError("fewer than the student's")
+        return value
+
+    def of(self, name: str, pair: str) -> Any:
+        """The value of `images`, `epochs`, `teacher_images` or `teacher_epochs` for a pair."""
+        values = getattr(self, name)
+        return values and _spread(values, len(self.pairs))[self.pairs.index(pair)]
+
+    def seeds_of(self, pair: str) -> list[int]:
+        """The seeds that a pair is trained with."""
+        return self.seeds if self.repeated is None or pair in self.repeated else self.seeds[:1]
+
+
+def _spread(values: list[int], count: int) -> list[int]:
+    return values * count if len(values) == 1 else values
