@@ -182,6 +182,12 @@ def choose(front: pd.DataFrame) -> dict[str, pd.Series]:
     return {COMPROMISE: front.iloc[order[0]], ACCURATE: front.loc[front.error.idxmin()]}
 
 
+def tried(searches: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every network of several searches once, with `steady` latencies and the `search`."""
+    parts = [steady(table[table.trained]).assign(search=name) for name, table in searches.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
 def attained(searches: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What the networks evaluated so far dominate, for each search by their number.
 
@@ -280,8 +286,8 @@ def finals(table: pd.DataFrame, device: str) -> pd.DataFrame:
         shown |= {
             "ONNX Runtime (%)": table.onnx_error,
             f"OpenVINO on {device} (%)": table.device_error,
-            "largest difference of a logit": table.difference,
-            "allowed by rounding": table.allowed,
+            "a logit moved by rounding": table.difference,
+            "rounding may move it by": table.allowed,
         }
     return pd.DataFrame(shown)
 

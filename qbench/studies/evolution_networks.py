@@ -156,6 +156,8 @@ def _exported(
         "allowed": same.allowed,
         "classes_differ": same.classes_differ,
         "checked": same.images,
+        "weights": same.weights,
+        "precision": same.precision,
     }
     if not same.ok:
         found["reason"] = (
