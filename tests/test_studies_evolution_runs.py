@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import evolution_runs_toy as toy
@@ -26,13 +27,15 @@ TINY = Phenotype((8,), (16,))
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A store of this module's own, whose searches train in this process."""
+    """A store of this module's own, whose searches train in this process and measure briefly."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("evolution")
         patch.setenv("QBENCH_RESULTS", str(folder / "results"))
         patch.setenv("QBENCH_RECOMPUTE", "")
         patch.setattr(paths, "PUBLISHED", folder / "published")
         patch.setattr(workers, "at_once", toy.alone)
+        quick = partial(evolution_networks.by_turns, rounds=3, seconds=0.03)
+        patch.setattr(evolution_networks, "by_turns", quick)
         yield folder / "results"
 
 
@@ -85,7 +88,8 @@ def test_random_search_trains_as_many_networks(home, searched):
     assert table.trained.all() and set(table.origin) == {"random"}
     assert (table.baseline_ms == searched.baseline_ms[0]).all()
     fewer = store.run(nemokd, **SEARCH | {"search": "random", "evaluations": 1})
-    pd.testing.assert_frame_equal(fewer, table.iloc[:1])
+    same = table.columns.drop("survived_until")  # of more batches, the last
+    pd.testing.assert_frame_equal(fewer[same], table[same].iloc[:1])
 
 
 @pytest.mark.parametrize(("population", "generations"), [(2, 1), (3, 2), (10, 8), (5, 3)])
@@ -108,9 +112,9 @@ def test_distinct_is_what_nsga2_trains(population, generations):
     assert table.trained.sum() == evolution_runs.distinct(population, generations)
 
 
-@pytest.mark.parametrize("after", ["state.pt", "made.json", "search.jsonl"])
+@pytest.mark.parametrize("after", ["state.pt", "search.jsonl"])
 def test_a_killed_search_goes_on_to_the_same_archive(home, searched, tmp_path, after):
-    """Killed in a training, after one, and once the first network is archived."""
+    """Killed in a training, and once the first network is archived."""
     environment = {
         **os.environ,
         "QBENCH_RESULTS": str(tmp_path),
