@@ -24,7 +24,8 @@ SPACES = {"flex_student": FLEX_STUDENT, "resnet8x4": RESNET8X4}
 MACS = "macs"  # the device that is none: its latency is a count
 CHECKED = 256  # test images whose logits are compared in a search
 BUSY = 0.05  # share of its time that a measurement may wait for a processor
-ATTEMPTS = 3  # of a measurement that waits longer
+ATTEMPTS = 5  # of a measurement that waits longer
+TIMES = ("latency_ms", "low_ms", "high_ms", "spread", "fastest_ms", "waited")
 MADE = "made.json"
 FILES = ("network.onnx", "network.xml", "network.bin")
 
@@ -164,58 +165,62 @@ def _exported(
     return found
 
 
-def measured(
-    made: Mapping[str, Any], baseline: Mapping[str, Any], device: str
-) -> dict[str, float]:
+def measured(made: Mapping[str, Any], baseline: Mapping[str, Any], device: str) -> dict[str, float]:
     """The latency of a network, and by turns with it that of the baseline; see `by_turns`.
 
-    `latency_ms`, `low_ms`, `high_ms`, `spread`, `baseline_ms` and `waited`, the share of the time
-    for which either stood in the queue for a processor. One that waits for more than a twentieth
-    is repeated twice at most, and the one that waited least counts.
+    `latency_ms` (the median), `low_ms` and `high_ms` (quartiles), `spread`, `fastest_ms`,
+    `baseline_ms` (the baseline's median) and `waited`, the share of the time for which either stood
+    in the queue for a processor. A measurement that waits for more than a twentieth is repeated,
+    four times at most, and the one that waited least counts.
     """
     if device == MACS:
-        count, other = made["macs"] / 1e6, baseline["macs"] / 1e6
-        return _latency(count, count, count, 0.0, other, 0.0)
-    files = {name: one["folder"] / "network.xml" for name, one in
-             {"network": made, "baseline": baseline}.items()}  # fmt: skip
+        best = counted(made) | {"baseline_ms": counted(baseline)["latency_ms"]}
+        return {name: best[name] for name in (*TIMES, "baseline_ms")}
+    files = {"network": made["folder"], "baseline": baseline["folder"]}
     best: dict[str, float] = {}
     for _ in range(ATTEMPTS):
         found = by_turns(files, device)
         own, other = found["network"], found["baseline"]
-        waited = max(own.waited, other.waited)
-        if not best or waited < best["waited"]:
-            best = _latency(
-                own.median_ms, own.low_ms, own.high_ms, own.spread, other.median_ms, waited
-            )
-        if not waited > BUSY:  # or it is not known
+        own |= {"waited": max(own["waited"], other["waited"]), "baseline_ms": other["latency_ms"]}
+        if not best or own["waited"] < best["waited"]:
+            best = own
+        if not own["waited"] > BUSY:  # or it is not known
             break
-    return best
+    return {name: best[name] for name in (*TIMES, "baseline_ms")}
 
 
-def by_turns(files: Mapping[str, Path], device: str) -> dict[str, runtimes.Latency]:
-    """`runtimes.by_turns`, on one thread of a CPU: networks this small gain nothing by more."""
-    return runtimes.by_turns(files, device, threads=1 if device == "CPU" else None)
+def by_turns(folders: Mapping[str, Path], device: str, **how: Any) -> dict[str, dict[str, float]]:
+    """`runtimes.by_turns` of the networks in these folders: `TIMES` and all `rounds` of each.
 
-
-def _latency(
-    middle: float, low: float, high: float, spread: float, baseline: float, waited: float
-) -> dict[str, float]:
+    On one thread of a CPU: networks this small gain nothing by more.
+    """
+    files = {name: folder / "network.xml" for name, folder in folders.items()}
+    threads = 1 if device == "CPU" else None
     return {
-        "latency_ms": middle,
-        "low_ms": low,
-        "high_ms": high,
-        "spread": spread,
-        "baseline_ms": baseline,
-        "waited": waited,
+        name: {
+            "latency_ms": one.median_ms,
+            "low_ms": one.low_ms,
+            "high_ms": one.high_ms,
+            "spread": one.spread,
+            "fastest_ms": one.fastest_ms,
+            "waited": one.waited,
+            "rounds": one.rounds,
+        }
+        for name, one in runtimes.by_turns(files, device, threads=threads, **how).items()
     }
+
+
+def counted(made: Mapping[str, Any]) -> dict[str, float]:
+    """What `by_turns` gives of a network, for the device `macs`."""
+    count = made["macs"] / 1e6
+    return dict.fromkeys(TIMES, count) | {"spread": 0.0, "waited": 0.0, "rounds": (count,)}
 
 
 def values(made: Mapping[str, Any], latency: Mapping[str, float] | None) -> dict[str, Any]:
     """What a search archives of a network; `error` is that of the validation images, or NaN."""
     numbers = ("valid_error", "test_error", "train_loss", "parameters", "macs")
     numbers += ("difference", "allowed", "classes_differ", "checked")
-    times = ("latency_ms", "low_ms", "high_ms", "spread", "baseline_ms", "waited")
-    found = {name: math.nan for name in ("error", *times, *numbers)}
+    found = {name: math.nan for name in ("error", *TIMES, "baseline_ms", *numbers)}
     found |= {name: float(made[name]) for name in numbers if name in made}
     found |= dict(latency or {})
     if not made["reason"]:

@@ -57,10 +57,11 @@ def nemokd(
     `evolution.random_search` with `draw` and as many `evaluations` (None: as many networks as
     NSGA-II trains). `error` is that of the validation images after `epochs` (selection does not see
     the test images) and `latency_ms` the median on `device`, or with `macs` millions of
-    multiply-accumulates. Besides: `low_ms`, `high_ms`, `spread`, `waited` and `baseline_ms`, the
-    baseline measured by turns with it; `valid_error` and `test_error` (%), `train_loss`,
-    `parameters`, `macs`; `difference` (the largest of a logit), `allowed` and `classes_differ` of
-    the `checked` test images; `reason`, why a network failed, whose `error` is missing.
+    multiply-accumulates. Besides: `low_ms`, `high_ms`, `spread`, `fastest_ms`, `waited` and
+    `baseline_ms`, the baseline measured by turns with it; `valid_error` and `test_error` (%),
+    `train_loss`, `parameters`, `macs`; `difference` (the largest of a logit), `allowed` and
+    `classes_differ` of the `checked` test images; `reason`, why a network failed, whose `error` is
+    missing.
 
     Every network is trained with the same seed. A search that was killed goes on where it was. The
     files of the baseline, of the first and the last population and of the front are kept in
@@ -177,9 +178,9 @@ def remeasured(
     """Measure what `shown` names of a search once more, all of them by turns.
 
     `search` are the parameters of `nemokd`, and `device` another than the search's. One row a
-    network: `phenotype`, `latency_ms`, `low_ms`, `high_ms`, `spread`, `waited`, those of the search
-    with `search_` before their names, `search_baseline_ms`, and `within`: whether the search's
-    median lies between the lowest and the highest median of a round now.
+    network: `phenotype`, what was measured (`evolution_networks.TIMES`), the same of the search
+    with `search_` before the names, `search_baseline_ms`, and `within`: whether the search's median
+    lies between the lowest and the highest median of a round now.
     """
     archive = store.run(nemokd, **search)
     student = search["student"]
@@ -190,30 +191,17 @@ def remeasured(
     folder = networks_of(search)
     made = Evaluator(student, _training(search), device, folder).made(found)
     if device == networks.MACS:
-        now = [networks.measured(one, one, device) for one in made]
-        rounds = [(one["low_ms"], one["high_ms"]) for one in now]
+        now = [networks.counted(one) for one in made]
     else:
-        files = {str(one): m["folder"] / "network.xml" for one, m in zip(found, made, strict=True)}
-        turns = networks.by_turns(files, device).values()
-        now = [
-            {
-                "latency_ms": one.median_ms,
-                "low_ms": one.low_ms,
-                "high_ms": one.high_ms,
-                "spread": one.spread,
-                "waited": one.waited,
-            }
-            for one in turns
-        ]
-        rounds = [(min(one.rounds), max(one.rounds)) for one in turns]
+        folders = {str(one): there["folder"] for one, there in zip(found, made, strict=True)}
+        now = list(networks.by_turns(folders, device).values())
     rows = []
-    for phenotype, one, (least, most) in zip(found, now, rounds, strict=True):
-        names = ("latency_ms", "low_ms", "high_ms", "spread", "waited")
-        row = {"phenotype": str(phenotype)} | {name: one[name] for name in names}
+    for phenotype, one in zip(found, now, strict=True):
+        row = {"phenotype": str(phenotype)} | {name: one[name] for name in networks.TIMES}
         if str(phenotype) in named.index:
             then = named.loc[str(phenotype)]
-            row |= {f"search_{name}": then[name] for name in (*names, "baseline_ms")}
-            row["within"] = bool(least <= then.latency_ms <= most)
+            row |= {f"search_{name}": then[name] for name in (*networks.TIMES, "baseline_ms")}
+            row["within"] = bool(min(one["rounds"]) <= then.latency_ms <= max(one["rounds"]))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -265,24 +253,18 @@ def final(
         if network["reason"]:
             raise SearchError(f"{one['name']} cannot be measured: {network['reason']}.")
     if device == networks.MACS:
-        times = [networks.measured(one, one, device) for one in made]
+        times = [networks.counted(one) for one in made]
     else:
-        files = {
-            one["name"]: network["folder"] / "network.xml"
-            for one, network in zip(chosen, made, strict=True)
-        }
-        times = [
-            {"latency_ms": t.median_ms, "low_ms": t.low_ms, "high_ms": t.high_ms,
-             "spread": t.spread, "waited": t.waited}
-            for t in networks.by_turns(files, device).values()
-        ]  # fmt: skip
+        names = [one["name"] for one in chosen]
+        folders = {name: there["folder"] for name, there in zip(names, made, strict=True)}
+        times = list(networks.by_turns(folders, device).values())
     rows = []
     for one, network, latency in zip(chosen, made, times, strict=True):
         networks.keep_files(network, target)
         row = {name: one[name] for name in ("name", "taught")}
         row |= {"channels": list(one["channels"]), "neurons": list(one["neurons"] or [])}
         row |= {name: network[name] for name in network if name not in ("reason", "folder")}
-        row |= {name: value for name, value in latency.items() if name != "baseline_ms"}
+        row |= {name: latency[name] for name in networks.TIMES}
         row["folder"] = f"networks/{target.name}/{network['folder'].name}"
         rows.append(row)
     return pd.DataFrame(rows)
