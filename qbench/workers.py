@@ -6,7 +6,9 @@ bit whether it ran alone or beside others.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -35,19 +37,58 @@ def run_each(
     """
     missing = store.missing([store.spec(function, **one) for one in asked])
     jobs = [one for one in asked if store.key(store.spec(function, **one)) in missing]
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
-    if workers > 1:
-        with _environment(ALONE):
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-                running = [pool.submit(_run, function, dict(one)) for one in jobs]
-                try:
-                    for done in tqdm(as_completed(running), title, len(running), unit="training"):
-                        store.computed(done.result())
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+    if at_once(len(jobs), workers) > 1:
+        for done in in_processes(
+            _run, [(function, dict(one)) for one in jobs], workers=workers, title=title
+        ):
+            store.computed(done)
     return [store.run(function, **one) for one in asked]
+
+
+def at_once(jobs: int, workers: int | None = None) -> int:
+    """How many of so many jobs run at once: `workers`, by default as many as there are cores."""
+    return min(workers or len(os.sched_getaffinity(0)), jobs)
+
+
+def in_processes(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    workers: int | None = None,
+    title: str = "trainings",
+    leave: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Any]:
+    """What `function(*job)` returns for each job, in the order in which they are done.
+
+    `function` is one of a module, and each process runs several jobs. `environment` is what the
+    processes see besides. Raises what a job raises, after those that were running are done. The
+    processes end when this one is killed.
+    """
+    with _environment(ALONE | dict(environment or {})):
+        spawn = multiprocessing.get_context("spawn")
+        count = at_once(len(jobs), workers)
+        with ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent) as pool:
+            running = [pool.submit(function, *job) for job in jobs]
+            try:
+                for done in tqdm(
+                    as_completed(running), title, len(running), leave, unit="training"
+                ):
+                    yield done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _end_with_parent() -> None:
+    """In a worker: end at once when the process that started it is gone."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(function: Callable[..., pd.DataFrame], parameters: dict[str, Any]) -> str:

@@ -1,0 +1,238 @@
+"""One network of an evolution: trained, exported, checked, and measured on its device.
+
+`make` runs in a process of one thread beside others; `measured` runs when none of them does.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from qbench import data, runtimes, store, threads, workers
+from qbench.distillation import runs
+from qbench.evolution import FLEX_STUDENT, RESNET8X4, Phenotype
+from qbench.files import write_atomically
+from qbench.models.convolutional import parameters
+
+SPACES = {"flex_student": FLEX_STUDENT, "resnet8x4": RESNET8X4}
+MACS = "macs"  # the device that is none: its latency is a count
+CHECKED = 256  # test images whose logits are compared in a search
+BUSY = 0.05  # share of its time that a measurement may wait for a processor
+ATTEMPTS = 5  # of a measurement that waits longer
+TIMES = ("latency_ms", "low_ms", "high_ms", "spread", "fastest_ms", "waited")
+MADE = "made.json"
+FILES = ("network.onnx", "network.xml", "network.bin")
+
+
+def device_of(name: str) -> str:
+    """`name` as OpenVINO spells it, or `macs`; raises `RuntimesError` with the devices there are.
+
+    With `macs` the latency is the number of multiply-accumulates in millions: deterministic, for
+    machines that lack the device, and no time.
+    """
+    if name.lower() == MACS:
+        return MACS
+    try:
+        return runtimes.device_name(name)
+    except runtimes.RuntimesError as error:
+        raise runtimes.RuntimesError(f"{str(error).rstrip('.')}, or {MACS} to count.") from None
+
+
+def sizes(student: str, phenotype: Phenotype) -> dict[str, Any]:
+    """`channels` and `neurons` as `runs.student` takes them; None where the network has none."""
+    hidden = bool(SPACES[student].of("neurons"))
+    return {
+        "channels": list(phenotype.channels),
+        "neurons": list(phenotype.neurons) if hidden else None,
+    }
+
+
+def folder_name(channels: Sequence[int], neurons: Sequence[int] | None, taught: bool) -> str:
+    """Where a network's files lie, such as `conv-32-64-fc-128` or `conv-32-64-fc-128-untaught`."""
+    parts = ["conv", *channels] + (["fc", *neurons] if neurons else [])
+    return "-".join(map(str, parts + ([] if taught else ["untaught"])))
+
+
+def make_all(
+    folder: Path,
+    jobs: Sequence[Mapping[str, Any]],
+    *,
+    device: str,
+    whole_test: bool = False,
+    at_once: int | None = None,
+) -> list[dict[str, Any]]:
+    """`make` for each of `jobs`, parameters of `runs.train_student`, in a folder each."""
+    places = [
+        folder / folder_name(job["channels"], job["neurons"], job["teacher"] is not None)
+        for job in jobs
+    ]
+    todo = [
+        (str(place), dict(job), device, whole_test)
+        for place, job in zip(places, jobs, strict=True)
+        if known(place) is None
+    ]
+    if workers.at_once(len(todo), at_once) > 1:
+        # The parent has the teacher's logits; a recomputation is not to train it in each process.
+        alone = {"QBENCH_RECOMPUTE": ""}
+        for _ in workers.in_processes(
+            make, todo, workers=at_once, title="students", leave=False, environment=alone
+        ):
+            pass
+    else:
+        for job in todo:
+            make(*job)
+    return [known(place) | {"folder": place} for place in places]
+
+
+def known(folder: Path) -> dict[str, Any] | None:
+    """What `make` wrote; None where it has not ended."""
+    with suppress(OSError):
+        return json.loads((folder / MADE).read_text())
+    return None
+
+
+def make(folder: str, job: Mapping[str, Any], device: str, whole_test: bool) -> None:
+    """Train one network on one thread, export it and compare what it says with PyTorch.
+
+    Files go to `folder`, the numbers last, so that an interrupted one is known by their absence;
+    its training goes on from the last epoch. A loss that is no longer finite, a file that says
+    something else than the network, and what cannot be exported are a `reason`, not an error.
+    """
+    place = Path(folder)
+    with store.writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {"reason": ""}
+    with threads.at_most(1):
+        try:
+            model, log = runs.train_student(**job, checkpoint=place, progress=False)
+        except FloatingPointError as error:
+            found["reason"] = str(error)
+        else:
+            images = _test(job["dataset"])
+            last = log.iloc[-1]
+            found |= {
+                "train_loss": float(last.train_loss),
+                "valid_error": float(last.valid_error),
+                "test_error": float(last.test_error),
+                "parameters": parameters(model),
+                "macs": runtimes.macs(model, images.images[:1]),
+            }
+            if device != MACS:
+                found |= _exported(model, images, place, device, whole_test)
+    with store.writing(place):
+        write_atomically(place / MADE, json.dumps(found).encode())
+    (place / "state.pt").unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _test(dataset: str) -> data.Split:
+    return runs.load(dataset, 1).test
+
+
+def _exported(
+    model: nn.Module, images: data.Split, place: Path, device: str, whole_test: bool
+) -> dict[str, float | str]:
+    onnx, xml = place / "network.onnx", place / "network.xml"
+    shown = slice(None) if whole_test else slice(CHECKED)
+    pixels, labels = images.images[shown], images.labels[shown]
+    try:
+        runtimes.to_onnx(model, pixels[:1], onnx)
+        runtimes.to_ir(onnx, xml)
+        same = runtimes.agreement(model, xml, pixels, device=device, labels=labels)
+    except runtimes.RuntimesError as error:
+        return {"reason": str(error)}
+    found: dict[str, float | str] = {
+        "difference": same.difference,
+        "allowed": same.allowed,
+        "classes_differ": same.classes_differ,
+        "checked": same.images,
+    }
+    if not same.ok:
+        found["reason"] = (
+            f"a logit on {device} differs by {same.difference:.3g}, "
+            f"where rounding explains {same.allowed:.3g}"
+        )
+    if whole_test:
+        answers = runtimes.onnx_logits(onnx, pixels).argmax(1)
+        found["onnx_error"] = 100 * float((answers != labels.numpy()).mean())
+        found["device_error"] = 100 * (1 - same.accuracy_file)
+    return found
+
+
+def measured(made: Mapping[str, Any], baseline: Mapping[str, Any], device: str) -> dict[str, float]:
+    """The latency of a network, and by turns with it that of the baseline; see `by_turns`.
+
+    `latency_ms` (the median), `low_ms` and `high_ms` (quartiles), `spread`, `fastest_ms`,
+    `baseline_ms` (the baseline's median) and `waited`, the share of the time for which either stood
+    in the queue for a processor. A measurement that waits for more than a twentieth is repeated,
+    four times at most, and the one that waited least counts.
+    """
+    if device == MACS:
+        best = counted(made) | {"baseline_ms": counted(baseline)["latency_ms"]}
+        return {name: best[name] for name in (*TIMES, "baseline_ms")}
+    files = {"network": made["folder"], "baseline": baseline["folder"]}
+    best: dict[str, float] = {}
+    for _ in range(ATTEMPTS):
+        found = by_turns(files, device)
+        own, other = found["network"], found["baseline"]
+        own |= {"waited": max(own["waited"], other["waited"]), "baseline_ms": other["latency_ms"]}
+        if not best or own["waited"] < best["waited"]:
+            best = own
+        if not own["waited"] > BUSY:  # or it is not known
+            break
+    return {name: best[name] for name in (*TIMES, "baseline_ms")}
+
+
+def by_turns(folders: Mapping[str, Path], device: str, **how: Any) -> dict[str, dict[str, float]]:
+    """`runtimes.by_turns` of the networks in these folders: `TIMES` and all `rounds` of each.
+
+    On one thread of a CPU: networks this small gain nothing by more.
+    """
+    files = {name: folder / "network.xml" for name, folder in folders.items()}
+    threads = 1 if device == "CPU" else None
+    return {
+        name: {
+            "latency_ms": one.median_ms,
+            "low_ms": one.low_ms,
+            "high_ms": one.high_ms,
+            "spread": one.spread,
+            "fastest_ms": one.fastest_ms,
+            "waited": one.waited,
+            "rounds": one.rounds,
+        }
+        for name, one in runtimes.by_turns(files, device, threads=threads, **how).items()
+    }
+
+
+def counted(made: Mapping[str, Any]) -> dict[str, float]:
+    """What `by_turns` gives of a network, for the device `macs`."""
+    count = made["macs"] / 1e6
+    return dict.fromkeys(TIMES, count) | {"spread": 0.0, "waited": 0.0, "rounds": (count,)}
+
+
+def values(made: Mapping[str, Any], latency: Mapping[str, float] | None) -> dict[str, Any]:
+    """What a search archives of a network; `error` is that of the validation images, or NaN."""
+    numbers = ("valid_error", "test_error", "train_loss", "parameters", "macs")
+    numbers += ("difference", "allowed", "classes_differ", "checked")
+    found = {name: math.nan for name in ("error", *TIMES, "baseline_ms", *numbers)}
+    found |= {name: float(made[name]) for name in numbers if name in made}
+    found |= dict(latency or {})
+    if not made["reason"]:
+        found["error"] = found["valid_error"]
+    return found | {"reason": made["reason"]}
+
+
+def keep_files(made: Mapping[str, Any], folder: Path, names: Sequence[str] = FILES) -> None:
+    """Copy a network's files to `folder`, where they outlive the search."""
+    target = folder / made["folder"].name
+    with store.writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for name in (*names, MADE):
+            if (made["folder"] / name).exists():
+                shutil.copy2(made["folder"] / name, target / name)
