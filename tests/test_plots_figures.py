@@ -236,6 +236,14 @@ def test_pareto_front() -> None:
     assert len(plots.pareto(df, "lut", "acc", front=False).data) == 1
 
 
+def test_pareto_has_intervals_around_x() -> None:
+    df = pd.DataFrame({"ms": [1.0, 2.0], "acc": [90, 95], "lo": [0.5, np.nan], "hi": [1.25, 3.0]})
+    (points,) = plots.pareto(df, "ms", "acc", front=False, spread_x=("lo", "hi")).data
+    assert points.error_x.arrayminus == (0.5, 0) and points.error_x.array == (0.25, 1)
+    with pytest.raises(ValueError, match="no column 'low'"):
+        plots.pareto(df, "ms", "acc", spread_x=("low", "hi"))
+
+
 def test_bars(figures: dict) -> None:
     first, second, level = figures["bars"].data
     assert (first.name, second.name, level.name) == ("TFC", "SFC", "published")

@@ -75,6 +75,13 @@ def test_static_form_has_every_datum(figures: dict, sweep: pd.DataFrame) -> None
     assert len(drawing.static(figures["facets"]).axes) == 2
 
 
+def test_static_form_has_intervals_around_x() -> None:
+    df = pd.DataFrame({"x": [1.0, 2.0], "y": [3.0, 4.0], "low": [0.5, 1.5], "high": [1.25, 2.5]})
+    ax = drawing.static(plots.pareto(df, "x", "y", front=False, spread_x=("low", "high"))).axes[0]
+    spans = [segment.tolist() for segment in ax.collections[0].get_segments()]
+    assert spans == [[[0.5, 3.0], [1.25, 3.0]], [[1.5, 4.0], [2.5, 4.0]]]
+
+
 def test_static_form_has_the_first_choice_of_a_menu(figures: dict, sweep: pd.DataFrame) -> None:
     fig = figures["menu"]
     ax = drawing.static(fig).axes[0]

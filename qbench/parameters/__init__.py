@@ -13,16 +13,17 @@ from pydantic import ValidationError
 
 from qbench.errors import UserError, nearest
 
-from .distillation import DistillationSurface
+from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
 from .training import BitWidthSweep, NumberFormats
-from .types import Parameters, split
+from .types import Parameters, Refused, split
 
 __all__ = [
     "CHAPTERS",
     "Assumed",
     "BitWidthSweep",
     "DistillationSurface",
+    "Evolution",
     "FoldingThroughput",
     "NumberFormats",
     "ParameterError",
@@ -47,6 +48,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "04_radar_charts": RadarCharts,
     "05_folding": FoldingThroughput,
     "06_distillation": DistillationSurface,
+    "07_evolution": Evolution,
 }
 
 
@@ -62,12 +64,14 @@ def check(chapter: str, /, **values: Any) -> Parameters:
     try:
         return model(**values)
     except ValidationError as error:
-        names = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+        faults = {str(fault["loc"][0]): fault for fault in reversed(error.errors())}
         allowed = {name: text for name, text, _, _ in describe(chapter)}
-        sentences = [
-            f"{name} must be {allowed[name]}, not {_said(value)}{_nearest(model, name, value)}."
-            for name, value in ((name, values[name]) for name in names)
-        ]
+        sentences = []
+        for name in reversed(faults):
+            value, said = values[name], faults[name].get("ctx", {}).get("error")
+            near = _nearest(model, name, value)
+            usual = f"{name} must be {allowed[name]}, not {_said(value)}{near}."
+            sentences.append(str(said) if isinstance(said, Refused) else usual)
         raise ParameterError("\n".join(sentences)) from None
 
 

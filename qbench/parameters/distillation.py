@@ -6,10 +6,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from .types import (
     AnyImageSet,
+    Count,
     ListOf,
     Number,
     OneOrEach,
     Parameters,
+    RuntimeDevice,
     Seed,
     Share,
     TeacherAndStudent,
@@ -117,3 +119,76 @@ class DistillationSurface(Parameters):
 
 def _spread(values: list[int], count: int) -> list[int]:
     return values * count if len(values) == 1 else values
+
+
+class Evolution(Parameters):
+    dataset: AnyImageSet = Field("mnist5k", description="data set of teacher and students")
+    student: Literal["flex_student", "resnet8x4"] = Field(
+        "flex_student", description="the network that evolves"
+    )
+    teacher: Literal["mobilenet_v2", "resnet32x4", "resnet8x4"] = Field(
+        "mobilenet_v2", description="the network whose answers the students learn from"
+    )
+    teacher_images: Count | None = Field(
+        500,
+        description="training images of the teacher; None: all",
+        json_schema_extra={
+            "allowed": "a whole number of at least 1 and at most the training images that there "
+            "are, or None"
+        },
+    )
+    teacher_epochs: Count = Field(1, description="passes of the teacher")
+    population: Whole = Field(4, ge=2, le=1000, description="networks of a generation")
+    generations: Whole = Field(2, ge=1, le=1000, description="generations, the first one counted")
+    images: Count | None = Field(
+        400,
+        description="training images of the students; None: all",
+        json_schema_extra={
+            "allowed": "a whole number of at least 1 and at most the teacher's images and those "
+            "that there are, or None"
+        },
+    )
+    epochs: Count = Field(2, description="passes over them in the search")
+    alpha: Share = Field(0.5, description="weight of the labels α, β = 1 - α")
+    temperature: Temperature = Field(4, description="temperature T")
+    device: RuntimeDevice = Field(
+        "CPU",
+        description="what latency is measured on: a device that OpenVINO finds, or macs, which "
+        "counts multiply-accumulates in millions",
+    )
+    noise: Number = Field(
+        0.05, ge=0, le=1, description="latencies are ranked in steps of this share"
+    )
+    error_step: Number = Field(
+        0.5, ge=0, le=50, description="errors are ranked in steps of so many points"
+    )
+    seed: Seed = Field(0, description="of the search, and of every training")
+    budget: Number | None = Field(
+        None,
+        gt=0,
+        description="minutes after which no generation begins; None: no limit",
+        json_schema_extra={"allowed": "a number above 0, or None"},
+    )
+    draw: Literal["perturbed", "uniform"] = Field(
+        "perturbed",
+        description="where random search draws: mutants of the baseline, or the whole space",
+    )
+    final_epochs: Count = Field(3, description="passes of the chosen networks at the end")
+
+    @field_validator("teacher_images", "images")
+    @classmethod
+    def _there_are(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and (dataset := info.data.get("dataset")):
+            from qbench.data import specs
+
+            if value > specs.find(dataset).split["train"]:
+                raise ValueError("more than there are")
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _taught(cls, value: int | None, info: ValidationInfo) -> int | None:
+        most = info.data.get("teacher_images")  # missing where it was refused itself
+        if most is not None and (value is None or value > most):
+            raise ValueError("more than the teacher's")
+        return value

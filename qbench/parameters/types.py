@@ -11,6 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from qbench.errors import UserError
+
+
+class Refused(ValueError):
+    """What a check says of a value in a sentence of its own."""
+
 
 def whole(value: Any) -> Any:
     """Refuse what pydantic would quietly turn into an int: `True`, `3.0`, `"3.0"`, `"1_0"`."""
@@ -67,6 +73,17 @@ def _name_devices(schema: dict[str, Any]) -> None:
     schema["enum"] = devices.names()
 
 
+def _runtime_device(value: str) -> str:
+    if value.upper() == "CPU":  # there is one on every machine
+        return "CPU"
+    from qbench.studies.evolution_networks import device_of  # needs torch and OpenVINO
+
+    try:
+        return device_of(value)
+    except UserError as error:
+        raise Refused(str(error)) from None
+
+
 def ListOf(item: Any) -> Any:
     """A list without repeats, at least one long, which may be typed as `2,3,4`."""
     typed = BeforeValidator(split)
@@ -94,6 +111,11 @@ Parallelism = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 Temperature = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), BeforeValidator(number)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(number)]
+RuntimeDevice = Annotated[
+    str,
+    AfterValidator(_runtime_device),
+    Field(json_schema_extra={"allowed": "a device that OpenVINO finds here, such as CPU, or macs"}),
+]
 DeviceName = Annotated[str, AfterValidator(_device), Field(json_schema_extra=_name_devices)]
 
 

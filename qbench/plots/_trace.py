@@ -95,6 +95,8 @@ def scatter(ax: Axes, trace: object, x_names, y_names) -> None:
     ax.plot(x, y, **style)
     if trace.error_y.array is not None:
         _error_bars(ax, x, y, trace.error_y, style["color"])
+    if trace.error_x.array is not None:
+        _error_bars(ax, y, x, trace.error_x, style["color"], lying=True)
 
 
 def bar(ax: Axes, trace: object, names: list[str], place: int, of: int) -> None:

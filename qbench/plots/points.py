@@ -17,6 +17,7 @@ def pareto(
     colour: str | None = None,
     *,
     front: str | bool = True,
+    spread_x: tuple[str, str] | None = None,
     better: tuple[str, str] = ("lower", "higher"),
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -28,13 +29,17 @@ def pareto(
 
     df: one row a design, numeric x and y; rows without one of them are left out.
     front: True finds the front, a boolean column gives it, False draws none.
+    spread_x: the columns with the low and high end of an interval around x: error bars.
     better: for x and for y, "lower" or "higher".
     name: a column that names the design in its hover box.
     Raises ValueError for an unknown or non-numeric column, an empty frame, a front column that is
     not boolean, or a direction that is neither "lower" nor "higher".
     """
     given = front if isinstance(front, str) else None
-    frame.check("pareto", df, ("x", "y"), x=x, y=y, colour=colour, front=given, name=name)
+    low, high = spread_x or (None, None)
+    named = {"x": x, "y": y, "colour": colour, "front": given, "name": name}
+    numeric = ("x", "y", "low", "high") if spread_x else ("x", "y")
+    frame.check("pareto", df, numeric, **named, low=low, high=high)
     for direction in better:
         if direction not in ("lower", "higher"):
             raise ValueError(f"pareto: better is 'lower' or 'higher', not {direction!r}.")
@@ -74,6 +79,9 @@ def pareto(
         fig.add_scatter(
             x=frame.numbers(line.rows[x]),
             y=frame.numbers(line.rows[y]),
+            error_x=lines.error_bars(line.rows[x], line.rows[low], line.rows[high])
+            if low
+            else None,
             mode="markers",
             name=line.name,
             text=[frame.word(v) for v in line.rows[name]] if name else None,

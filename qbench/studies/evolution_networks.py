@@ -67,14 +67,18 @@ def make_all(
     whole_test: bool = False,
     at_once: int | None = None,
 ) -> list[dict[str, Any]]:
-    """`make` for each of `jobs`, parameters of `runs.train_student`, in a folder each."""
+    """What `make` finds for each of `jobs`, parameters of `runs.train_student`, and its `folder`.
+
+    Equal networks share a folder and are trained once.
+    """
     places = [
         folder / folder_name(job["channels"], job["neurons"], job["teacher"] is not None)
         for job in jobs
     ]
+    different = dict(zip(places, jobs, strict=True))
     todo = [
         (str(place), dict(job), device, whole_test)
-        for place, job in zip(places, jobs, strict=True)
+        for place, job in different.items()
         if known(place) is None
     ]
     if workers.at_once(len(todo), at_once) > 1:
@@ -152,6 +156,8 @@ def _exported(
         "allowed": same.allowed,
         "classes_differ": same.classes_differ,
         "checked": same.images,
+        "weights": same.weights,
+        "precision": same.precision,
     }
     if not same.ok:
         found["reason"] = (

@@ -64,8 +64,8 @@ def nemokd(
     missing.
 
     Every network is trained with the same seed. A search that was killed goes on where it was. The
-    files of the baseline, of the first and the last population and of the front are kept in
-    `networks_of(...)`. Raises a `UserError`, one sentence, before any work.
+    files of the baseline and of the networks that are `shown` are kept in `networks_of(...)`.
+    Raises a `UserError`, one sentence, before any work.
     """
     given = {name: value for name, value in locals().items() if name != "checkpoint"}
     space = _space(student)
@@ -158,15 +158,17 @@ def distinct(population: int, generations: int) -> int:
     return population * generations - population // 2 + 1
 
 
+def shown_generations(archive: pd.DataFrame) -> list[int]:
+    """The first, the middle and the last generation, as the paper's figure shows them."""
+    last = int(archive.survived_until.max())
+    return sorted({1, (1 + last) // 2, last})
+
+
 def shown(archive: pd.DataFrame, space: evolution.Space) -> list[Phenotype]:
-    """The networks of the first and of the last population, and of the front of all."""
-    table = archive.dropna(subset=["error"])
-    last = int(table.survived_until.max())
-    kept = table[
-        ((table.generation == 1) & (table.survived_until >= 1))
-        | (table.survived_until >= last)
-        | evolution.front(table[list(evolution.OBJECTIVES)])
-    ]
+    """The networks of the populations of `shown_generations`, and of the front of all."""
+    parts = [evolution.survivors(archive, number) for number in shown_generations(archive)]
+    parts.append(archive[evolution.front(archive[list(evolution.OBJECTIVES)])])
+    kept = pd.concat(parts).dropna(subset=["error"])
     genotypes = kept[list(space.names)].itertuples(index=False, name=None)
     return list(dict.fromkeys(space.decode([int(gene) for gene in one]) for one in genotypes))
 
