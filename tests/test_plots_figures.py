@@ -363,3 +363,17 @@ def test_errors_are_one_sentence(sweep: pd.DataFrame, call, sentence: str) -> No
     with pytest.raises(ValueError, match=sentence) as caught:
         call(sweep)
     assert "\n" not in str(caught.value)
+
+
+def test_a_surface_over_a_logarithm_has_a_tick_at_each_value() -> None:
+    points = [(a, t) for a in (0.1, 0.9) for t in (1, 4, 16)]
+    df = pd.DataFrame([{"a": a, "t": t, "v": a * t} for a, t in points])
+    surface = plots.surface(df, "a", "t", "v", log_y=True)
+    (drawn,) = surface.data
+    assert list(drawn.y) == [0, 2, 4] and drawn.customdata[2][0] == 16
+    assert "%{customdata" in drawn.hovertemplate and "%{y" not in drawn.hovertemplate
+    axis = surface.layout.scene.yaxis
+    assert list(axis.tickvals) == [0, 2, 4] and list(axis.ticktext) == ["1", "4", "16"]
+    assert "16" in plots.svg(surface)
+    with pytest.raises(ValueError, match="numbers above 0 in 't'"):
+        plots.surface(df.assign(t=df.t - 1), "a", "t", "v", log_y=True)

@@ -165,3 +165,11 @@ def test_lists_give_each_pair_its_own():
 def test_profiles_are_allowed(profile):
     chapter = chapters.find("06")
     parameters.check(chapter.name, **chapters.parameters(chapter, profile, {}))
+
+
+def test_the_table_of_variances_has_every_pair_with_seeds():
+    runs = pd.concat([surface(), surface(SECOND, seeds=(0,)), surface(THIRD)])
+    table = judged.variances(runs)
+    assert list(dict.fromkeys(table["pair"])) == [study.title(FIRST), study.title(THIRD)]
+    assert len(table) == 2 * 5
+    assert list(judged.variances(surface(seeds=(0,)))) == ["note"]

@@ -305,7 +305,9 @@ def test_chapter_06_names_its_best_combination(monkeypatch):
 
 
 def test_lessons_are_sentences_with_our_numbers(found, archive):
+    assert "random search" not in evolution_claims.lessons(found, None)
     text = evolution_claims.lessons(found, archive)
+    assert "random search" in text
     assert text.count("\n") == 5 and all(line.startswith("* ") for line in text.split("\n"))
     assert "+0.0 %" in text, "a search beside itself"
     assert "nan" not in text

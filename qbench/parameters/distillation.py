@@ -169,9 +169,10 @@ class Evolution(Parameters):
         description="minutes after which no generation begins; None: no limit",
         json_schema_extra={"allowed": "a number above 0, or None"},
     )
-    draw: Literal["perturbed", "uniform"] = Field(
+    draw: Literal["perturbed", "uniform", "none"] = Field(
         "perturbed",
-        description="where random search draws: mutants of the baseline, or the whole space",
+        description="where random search draws: mutants of the baseline, or the whole space; none "
+        "does without it",
     )
     final_epochs: Count = Field(3, description="passes of the chosen networks at the end")
 

@@ -61,6 +61,7 @@ def finish(
     narrow: Mapping[str, object] | None = None,
     narrow_height: int | None = None,
     menu: _menu.Menu | None = None,
+    toolbar: int = 0,
     **layout: object,
 ) -> go.Figure:
     """Give the figure the book's look and the room that its title and legend need.
@@ -68,11 +69,12 @@ def finish(
     `height` is that of the plotting area in px and `below` the room for the x axis' ticks and
     title. `layout.meta.narrow` holds the settings (dotted paths) that `qbench.js` applies on a
     narrow screen, where two facets are stacked. With a `menu`, the room suits its longest legend.
+    `toolbar` is room in px above the plot for plotly's buttons, where they would hide something.
     """
     every = [names(fig, choice) for choice in range(len(menu.names) if menu else 1)]
     with_legend = any(len(shown) > 1 or bool(legend and shown) for shown in every)
     title = wrap(title, 46)
-    above = (20 if any(facets) else 0) + (_menu.ROOM if menu else 0)
+    above = (20 if any(facets) else 0) + (_menu.ROOM if menu else 0) + toolbar
     top = 14 + 20 * lines(title) + above
     heading = 1 if legend and with_legend else 0
 

@@ -119,6 +119,7 @@ def heat_map(
         title,
         height=max(180, min(46 * len(up), 460)),
         below=118 + key,
+        toolbar=20,  # else it lies over the last cell
         xaxis=_layout.x_axis(frame.label(x, labels)) | category | {"categoryarray": across},
         yaxis=_layout.y_axis(frame.label(y, labels)) | category | {"categoryarray": up},
     )

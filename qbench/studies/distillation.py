@@ -151,7 +151,7 @@ def teacher_table(logs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "teacher": last["teacher"].map(TITLES),
-            "images": [f"{count:,.0f}" if count == count else "all" for count in last["images"]],
+            "images": [f"{count:,.0f}" if pd.notna(count) else "all" for count in last["images"]],
             "epochs": last["epoch"],
             "validation error (%)": last["valid_error"],
             "test error (%)": last["test_error"],

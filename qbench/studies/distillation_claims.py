@@ -82,6 +82,16 @@ def variance(runs: pd.DataFrame, pair: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def variances(runs: pd.DataFrame) -> pd.DataFrame:
+    """`variance` of every pair under its title, or a note where no pair has anything to divide."""
+    pairs = dict.fromkeys(runs["pair"])
+    parts = [variance(runs, pair).assign(pair=title(pair)) for pair in pairs]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return pd.DataFrame({"note": ["It takes two seeds, two α and two T."]})
+    return pd.concat(parts, ignore_index=True)[["pair", "source", "deviation", "f", "p"]]
+
+
 def trend(runs: pd.DataFrame, pair: str, of: str) -> tuple[float, float]:
     """Spearman's ρ of the mean error with `alpha` or `temperature` over the grid, and its p."""
     table = beside_plain(runs, pair)

@@ -324,14 +324,12 @@ def best_of_distillation(p: Evolution) -> tuple[float, float, int] | None:
     return (*min(means, key=means.get), len(means))
 
 
-def lessons(found: Found, random: pd.DataFrame) -> str:
-    """What this page's numbers show, as a Markdown list."""
+def lessons(found: Found, random: pd.DataFrame | None) -> str:
+    """What this page's numbers show, as a Markdown list; `random` is the other search, if any."""
     p, last, baseline = found.p, found.last, found.baseline
     best = last.loc[last.test_error.idxmin()]
     quick = last[as_quick(last, baseline) & (last.test_error < baseline.test_error)]
     fastest = last.loc[last.latency_ms.idxmin()]
-    area = study.attained({"NSGA-II": found.archive, "random": random})
-    ends = area.groupby("search").hypervolume.last()
     errors, times = last.test_error, last.latency_ms / baseline.latency_ms
     lines = [
         f"* The last population has {errors.min():.2f} to {errors.max():.2f} % test error and "
@@ -343,11 +341,16 @@ def lessons(found: Found, random: pd.DataFrame) -> str:
         f"with {fastest.test_error:.2f} % error.",
         f"* {len(quick)} of {len(last)} final students are more accurate than the taught baseline "
         "and no slower.",
-        f"* With as many networks, NSGA-II dominates {ends['NSGA-II']:.1f} and random search "
-        f"{ends['random']:.1f} (baseline latencies × points): "
-        f"{100 * (ends['NSGA-II'] / ends['random'] - 1):+.1f} %. One search of each: another seed "
-        "may change their order.",
     ]
+    if random is not None:
+        area = study.attained({"NSGA-II": found.archive, "random": random})
+        ends = area.groupby("search").hypervolume.last()
+        lines.append(
+            f"* With as many networks, NSGA-II dominates {ends['NSGA-II']:.1f} and random search "
+            f"{ends['random']:.1f} (baseline latencies × points): "
+            f"{100 * (ends['NSGA-II'] / ends['random'] - 1):+.1f} %. One search of each: another "
+            "seed may change their order."
+        )
     measured = found.again.dropna(subset=["within"])
     if p.device != MACS:
         kept = int(measured.within.astype(bool).sum())
