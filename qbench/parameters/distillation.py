@@ -138,17 +138,17 @@ class Evolution(Parameters):
         },
     )
     teacher_epochs: Count = Field(1, description="passes of the teacher")
-    population: Whole = Field(4, ge=2, le=1000, description="networks of a generation")
+    population: Whole = Field(3, ge=2, le=1000, description="networks of a generation")
     generations: Whole = Field(2, ge=1, le=1000, description="generations, the first one counted")
     images: Count | None = Field(
-        400,
+        300,
         description="training images of the students; None: all",
         json_schema_extra={
             "allowed": "a whole number of at least 1 and at most the teacher's images and those "
             "that there are, or None"
         },
     )
-    epochs: Count = Field(2, description="passes over them in the search")
+    epochs: Count = Field(1, description="passes over them in the search")
     alpha: Share = Field(0.5, description="weight of the labels α, β = 1 - α")
     temperature: Temperature = Field(4, description="temperature T")
     device: RuntimeDevice = Field(
@@ -174,7 +174,7 @@ class Evolution(Parameters):
         description="where random search draws: mutants of the baseline, or the whole space; none "
         "does without it",
     )
-    final_epochs: Count = Field(3, description="passes of the chosen networks at the end")
+    final_epochs: Count = Field(2, description="passes of the chosen networks at the end")
 
     @field_validator("teacher_images", "images")
     @classmethod

@@ -24,7 +24,9 @@ SPACES = {"flex_student": FLEX_STUDENT, "resnet8x4": RESNET8X4}
 MACS = "macs"  # the device that is none: its latency is a count
 CHECKED = 256  # test images whose logits are compared in a search
 BUSY = 0.05  # share of its time that a measurement may wait for a processor
-ATTEMPTS = 5  # of a measurement that waits longer
+ATTEMPTS = 3  # of a measurement that waits longer
+LITTLE = 10_000  # images to train on in all: a process would take longer to start
+SECONDS = 0.5  # that a measurement takes, for each network
 TIMES = ("latency_ms", "low_ms", "high_ms", "spread", "fastest_ms", "waited")
 MADE = "made.json"
 FILES = ("network.onnx", "network.xml", "network.bin")
@@ -81,7 +83,8 @@ def make_all(
         for place, job in different.items()
         if known(place) is None
     ]
-    if workers.at_once(len(todo), at_once) > 1:
+    work = sum(job["epochs"] * (job["images"] or LITTLE) for _, job, *_ in todo)
+    if workers.at_once(len(todo), at_once) > 1 and work > LITTLE:
         # The parent has the teacher's logits; a recomputation is not to train it in each process.
         alone = {"QBENCH_RECOMPUTE": ""}
         for _ in workers.in_processes(
@@ -177,7 +180,7 @@ def measured(made: Mapping[str, Any], baseline: Mapping[str, Any], device: str) 
     `latency_ms` (the median), `low_ms` and `high_ms` (quartiles), `spread`, `fastest_ms`,
     `baseline_ms` (the baseline's median) and `waited`, the share of the time for which either stood
     in the queue for a processor. A measurement that waits for more than a twentieth is repeated,
-    four times at most, and the one that waited least counts.
+    twice at most, and the one that waited least counts.
     """
     if device == MACS:
         best = counted(made) | {"baseline_ms": counted(baseline)["latency_ms"]}
@@ -195,13 +198,16 @@ def measured(made: Mapping[str, Any], baseline: Mapping[str, Any], device: str) 
     return {name: best[name] for name in (*TIMES, "baseline_ms")}
 
 
-def by_turns(folders: Mapping[str, Path], device: str, **how: Any) -> dict[str, dict[str, float]]:
+def by_turns(
+    folders: Mapping[str, Path], device: str, rounds: int = 9, seconds: float = SECONDS
+) -> dict[str, dict[str, float]]:
     """`runtimes.by_turns` of the networks in these folders: `TIMES` and all `rounds` of each.
 
-    On one thread of a CPU: networks this small gain nothing by more.
+    On one thread of a CPU: networks this small gain nothing by more. `seconds` are each network's.
     """
     files = {name: folder / "network.xml" for name, folder in folders.items()}
     threads = 1 if device == "CPU" else None
+    found = runtimes.by_turns(files, device, threads=threads, rounds=rounds, seconds=seconds)
     return {
         name: {
             "latency_ms": one.median_ms,
@@ -212,7 +218,7 @@ def by_turns(folders: Mapping[str, Path], device: str, **how: Any) -> dict[str, 
             "waited": one.waited,
             "rounds": one.rounds,
         }
-        for name, one in runtimes.by_turns(files, device, threads=threads, **how).items()
+        for name, one in found.items()
     }
 
 
