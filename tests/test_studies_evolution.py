@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench import chapters, evolution, parameters, store
+from qbench import chapters, evolution, parameters, runtimes, store
 from qbench.distillation import runs
 from qbench.evolution import FLEX_STUDENT
 from qbench.studies import distillation, evolution_claims, evolution_runs
@@ -120,6 +120,17 @@ def test_the_baseline_is_trained_for_longer_beside_the_chosen(p, archive, again)
     assert [one["taught"] for one in spec["chosen"]] == [False, True, True, True]
     assert spec["chosen"][0]["channels"] == list(BASELINE.channels)
     store.key(store.spec(evolution_runs.final, **spec))  # is JSON
+
+
+def test_an_unknown_device_is_refused_with_those_there_are():
+    with pytest.raises(parameters.ParameterError) as caught:
+        parameters.check("07_evolution", device="TPU", images=501)
+    images, device = str(caught.value).split("\n")
+    here = ", ".join(runtimes.devices())
+    assert device == f"unknown device 'TPU': the devices here are {here}, or macs to count."
+    assert images.startswith("images must be") and "the teacher's images" in images
+    assert parameters.check("07_evolution", device="cpu").device == "CPU"
+    assert parameters.check("07_evolution", device="MACS").device == "macs"
 
 
 # Tables

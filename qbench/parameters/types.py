@@ -114,7 +114,11 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator
 RuntimeDevice = Annotated[
     str,
     AfterValidator(_runtime_device),
-    Field(json_schema_extra={"allowed": "a device that OpenVINO finds here, such as CPU, or macs"}),
+    Field(
+        json_schema_extra={
+            "allowed": "one of the devices that OpenVINO finds here, such as CPU, or macs"
+        }
+    ),
 ]
 DeviceName = Annotated[str, AfterValidator(_device), Field(json_schema_extra=_name_devices)]
 
