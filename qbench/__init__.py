@@ -31,6 +31,7 @@ _ROOMS = (
     "reference",
     "runtimes",
     "speed",
+    "speed_distillation",
     "store",
     "studies",
     "sweep",

@@ -211,6 +211,15 @@ def test_a_count_has_no_interval_and_no_runtimes(final):
     assert "OpenVINO on CPU (%)" in shown
 
 
+def test_what_was_measured_twice_stands_side_by_side(again):
+    slower = again.assign(search_latency_ms=1.1 * again.latency_ms, within=again.index > 0)
+    table = study.twice(slower)
+    assert np.allclose(table.quotient, 1.1) and list(table.within).count("no") == 1
+    unknown = slower.assign(search_latency_ms=slower.search_latency_ms.where(slower.index > 0))
+    assert len(study.twice(unknown)) == len(again) - 1, "not measured in the search"
+    assert study.axis("CPU") == "Latency on CPU (ms)"
+
+
 def test_the_example_needs_no_training():
     table = study.example()
     assert list(table.generation) == [1, 2, 3, 4, 5] and table.hypervolume.is_monotonic_increasing

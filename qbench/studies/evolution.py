@@ -232,6 +232,26 @@ def unit(device: str) -> str:
     return f"latency on {device} (ms)"
 
 
+def axis(device: str) -> str:
+    """`unit` as the title of an axis."""
+    text = unit(device)
+    return text[0].upper() + text[1:]
+
+
+def twice(again: pd.DataFrame) -> pd.DataFrame:
+    """Latencies of the search beside those of `remeasured`, as a table of the page."""
+    table = again.dropna(subset=["search_latency_ms"]).sort_values("latency_ms")
+    return pd.DataFrame(
+        {
+            "network": table.phenotype,
+            "in the search": table.search_latency_ms,
+            "side by side": table.latency_ms,
+            "quotient": table.search_latency_ms / table.latency_ms,
+            "within": table.within.astype(bool).map({True: "yes", False: "no"}),
+        }
+    )
+
+
 def said(row: pd.Series, device: str) -> str:
     """A latency with its quartiles, such as `0.28 [0.27–0.29]`; a count alone."""
     if device == MACS:
