@@ -71,7 +71,7 @@ def check(chapter: str, /, **values: Any) -> Parameters:
             value, said = values[name], faults[name].get("ctx", {}).get("error")
             near = _nearest(model, name, value)
             usual = f"{name} must be {allowed[name]}, not {_said(value)}{near}."
-            sentences.append(str(said) if isinstance(said, Refused) else usual)
+            sentences.append(f"{usual[:-1]}: {said}" if isinstance(said, Refused) else usual)
         raise ParameterError("\n".join(sentences)) from None
 
 

@@ -15,7 +15,7 @@ from qbench.errors import UserError
 
 
 class Refused(ValueError):
-    """What a check says of a value in a sentence of its own."""
+    """Why a value is refused, where what is allowed in general does not tell."""
 
 
 def whole(value: Any) -> Any:
