@@ -164,7 +164,8 @@ def test_lists_give_each_pair_its_own():
 @pytest.mark.parametrize("profile", ["laptop", "paper", "published"])
 def test_profiles_are_allowed(profile):
     chapter = chapters.find("06")
-    parameters.check(chapter.name, **chapters.parameters(chapter, profile, {}))
+    p = parameters.check(chapter.name, **chapters.parameters(chapter, profile, {}))
+    assert p.dataset == "cifar10"
 
 
 def test_the_table_of_variances_has_every_pair_with_seeds():

@@ -1,5 +1,6 @@
 """Chapter 06: which combinations help, how sure the seeds make that, and the paper's claims."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -107,30 +108,58 @@ def claims(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
     A combination helps or hurts by the sign of its mean difference; `seeds` says whether the
     verdict stays when only the differences count that seeds make clear.
     """
-    pairs = set(runs["pair"])
-    rows: list[dict[str, Any]] = []
     first, second, third = PAIRS
-    if first in pairs:
-        rows.append(_all_help(runs, first, dataset))
-    if second in pairs:
-        rows.append(_some_hurt(runs, second, dataset))
-    if third in pairs:
-        rows += [_most_hurt(runs, third, dataset), _some_help(runs, third, dataset)]
-        rows.append(_no_trend(runs, third, dataset))
+    rows: list[dict[str, Any]] = []
+    for pair in dict.fromkeys(runs["pair"]):
+        n = Counts.of(beside_plain(runs, pair))
+
+        def judge(name: str, holds: bool, sure: bool, words: str, pair: str = pair) -> None:
+            rows.append(_row(runs, pair, dataset, name, holds, sure, words))
+
+        if pair == first:
+            holds = n.helps == n.all
+            sure = n.surely_helps == n.all if holds else n.surely_hurts > 0
+            judge("any_distillation_helps_mobilenetv2", holds, sure, n.words)
+        elif pair == second:
+            sure = n.surely_hurts > 0 if n.hurts else n.surely_helps == n.all
+            judge("some_distillation_hurts_flexstudent", n.hurts > 0, sure, n.words)
+        elif pair == third:
+            holds = 2 * n.hurts > n.all
+            sure = 2 * n.surely_hurts > n.all if holds else 2 * n.surely_helps >= n.all
+            judge("most_distillation_hurts_resnet8x4", holds, sure, n.words)
+            sure = n.surely_helps > 0 if n.helps else n.surely_hurts == n.all
+            judge("some_distillation_helps_resnet8x4", n.helps > 0, sure, n.words)
+            found = {"α": trend(runs, pair, "alpha"), "T": trend(runs, pair, "temperature")}
+            words = ", ".join(f"{of} ρ {rho:+.2f} (p {p:.2g})" for of, (rho, p) in found.items())
+            holds = not any(p < LEVEL for _, p in found.values())
+            words = f"Spearman's correlation of the error with {words}"
+            judge("no_trend_in_distillation_parameters", holds, True, words)
     return pd.DataFrame(rows)
 
 
-def _counts(runs: pd.DataFrame, pair: str) -> tuple[int, int, int, int, int, str]:
-    table = beside_plain(runs, pair)
-    helps = int((table["difference"] < 0).sum())
-    hurts = int((table["difference"] > 0).sum())
-    sure_help, sure_hurt = (int((table["effect"] == e).sum()) for e in ("helps", "hurts"))
-    words = (
-        f"{helps} of {len(table)} combinations lower the error ({sure_help} clearly), "
-        f"{hurts} raise it ({sure_hurt} clearly); from {table['difference'].min():+.2f} "
-        f"to {table['difference'].max():+.2f} points"
-    )
-    return len(table), helps, hurts, sure_help, sure_hurt, words
+@dataclass(frozen=True)
+class Counts:
+    """How many combinations lower and raise the error, and how many of these clearly."""
+
+    all: int
+    helps: int
+    hurts: int
+    surely_helps: int
+    surely_hurts: int
+    words: str
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> "Counts":
+        """Count in a table of `beside_plain`."""
+        difference, effect = table["difference"], table["effect"]
+        helps, hurts = int((difference < 0).sum()), int((difference > 0).sum())
+        surely = [int((effect == name).sum()) for name in ("helps", "hurts")]
+        words = (
+            f"{helps} of {len(table)} combinations lower the error ({surely[0]} clearly), {hurts} "
+            f"raise it ({surely[1]} clearly); from {difference.min():+.2f} to "
+            f"{difference.max():+.2f} points"
+        )
+        return cls(len(table), helps, hurts, *surely, words)
 
 
 def _row(
@@ -144,47 +173,6 @@ def _row(
     return row | {"seeds": "one seed: cannot tell" if seeds < 2 else settled}
 
 
-def _all_help(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
-    count, helps, _, sure_help, sure_hurt, words = _counts(runs, pair)
-    holds = helps == count
-    sure = sure_help == count if holds else sure_hurt > 0
-    name = "any_distillation_helps_mobilenetv2"
-    return _row(runs, pair, dataset, name, holds, sure, words)
-
-
-def _some_hurt(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
-    count, _, hurts, sure_help, sure_hurt, words = _counts(runs, pair)
-    sure = sure_hurt > 0 if hurts else sure_help == count
-    name = "some_distillation_hurts_flexstudent"
-    return _row(runs, pair, dataset, name, hurts > 0, sure, words)
-
-
-def _most_hurt(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
-    count, _, hurts, sure_help, sure_hurt, words = _counts(runs, pair)
-    holds = 2 * hurts > count
-    sure = 2 * sure_hurt > count if holds else 2 * sure_help >= count
-    name = "most_distillation_hurts_resnet8x4"
-    return _row(runs, pair, dataset, name, holds, sure, words)
-
-
-def _some_help(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
-    count, helps, _, sure_help, sure_hurt, words = _counts(runs, pair)
-    sure = sure_help > 0 if helps else sure_hurt == count
-    name = "some_distillation_helps_resnet8x4"
-    return _row(runs, pair, dataset, name, helps > 0, sure, words)
-
-
-def _no_trend(runs: pd.DataFrame, pair: str, dataset: str) -> dict[str, Any]:
-    found = {of: trend(runs, pair, of) for of in ("alpha", "temperature")}
-    holds = not any(p < LEVEL for _, p in found.values())
-    words = ", ".join(
-        f"{symbol} Spearman's ρ {found[of][0]:+.2f} (p {found[of][1]:.2g})"
-        for of, symbol in (("alpha", "α"), ("temperature", "T"))
-    )
-    name = "no_trend_in_distillation_parameters"
-    return _row(runs, pair, dataset, name, holds, True, f"error with {words}")
-
-
 def lessons(runs: pd.DataFrame, images: int = 10_000) -> str:
     """What each pair shows, as a Markdown list; `images` are those that errors were counted on."""
     lines = []
@@ -196,7 +184,7 @@ def lessons(runs: pd.DataFrame, images: int = 10_000) -> str:
         text = (
             f"* **{title(pair)}**: without a teacher the error is {centre:.2f}{spread} %; the best "
             f"combination, α = {best.alpha:g} and T = {best.temperature:g}, has "
-            f"{best.test_error:.2f} %. " + _counts(runs, pair)[-1] + "."
+            f"{best.test_error:.2f} %. " + Counts.of(table).words + "."
         )
         parts = variance(runs, pair).set_index("source")
         if len(parts):
