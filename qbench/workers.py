@@ -1,8 +1,8 @@
 """Run many stored trainings side by side, each in a process of one thread.
 
-Small networks gain little from a second thread, so that two trainings in two processes are done
-sooner than one after the other on both cores; and a training's numbers stay the same to the last
-bit whether it ran alone or beside others.
+Two trainings in two processes are done no later than one after the other on both cores (the page on
+speed has the ratio), and a training's numbers stay the same to the last bit whether it ran alone or
+beside others.
 """
 
 import multiprocessing
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from qbench import store
+from qbench import provenance, store
 
 ALONE = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # of a worker: one thread, no bar of its own
 
@@ -47,7 +47,7 @@ def run_each(
 
 def at_once(jobs: int, workers: int | None = None) -> int:
     """How many of so many jobs run at once: `workers`, by default as many as there are cores."""
-    return min(workers or len(os.sched_getaffinity(0)), jobs)
+    return min(workers or int(provenance.machine()["cores"]), jobs)
 
 
 def in_processes(
