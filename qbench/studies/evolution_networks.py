@@ -24,9 +24,9 @@ SPACES = {"flex_student": FLEX_STUDENT, "resnet8x4": RESNET8X4}
 MACS = "macs"  # the device that is none: its latency is a count
 CHECKED = 256  # test images whose logits are compared in a search
 BUSY = 0.05  # share of its time that a measurement may wait for a processor
-ATTEMPTS = 3  # of a measurement that waits longer
+ATTEMPTS = 5  # of a measurement that waits longer
 LITTLE = 10_000  # images to train on in all: a process would take longer to start
-SECONDS = 0.5  # that a measurement takes, for each network
+SECONDS = 1.0  # that a measurement takes, for each network
 TIMES = ("latency_ms", "low_ms", "high_ms", "spread", "fastest_ms", "waited")
 MADE = "made.json"
 FILES = ("network.onnx", "network.xml", "network.bin")
@@ -180,7 +180,7 @@ def measured(made: Mapping[str, Any], baseline: Mapping[str, Any], device: str) 
     `latency_ms` (the median), `low_ms` and `high_ms` (quartiles), `spread`, `fastest_ms`,
     `baseline_ms` (the baseline's median) and `waited`, the share of the time for which either stood
     in the queue for a processor. A measurement that waits for more than a twentieth is repeated,
-    twice at most, and the one that waited least counts.
+    four times at most, and the one that waited least counts.
     """
     if device == MACS:
         best = counted(made) | {"baseline_ms": counted(baseline)["latency_ms"]}
