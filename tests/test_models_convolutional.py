@@ -1,4 +1,7 @@
-"""The convolutional networks: their sizes, what they look at, what they refuse."""
+"""The convolutional networks: their sizes, what they look at, what they refuse.
+
+More about the DenseNets is in `test_models_densenet`.
+"""
 
 import itertools
 import re
@@ -23,7 +26,12 @@ DOCUMENTED = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def test_names():
+    assert [*NETWORKS][: len(COUNTS)] == [*COUNTS]
+    assert all(name.startswith("densenet") for name in [*NETWORKS][len(COUNTS) :])
+
+
+@pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_as_many_as_the_docstring_says(name):
     with torch.device("meta"):
         found = tuple(parameters(build(name, classes)) for classes in (10, 100))
@@ -33,7 +41,7 @@ def test_parameters_are_as_many_as_the_docstring_says(name):
 
 
 @pytest.mark.parametrize("inputs", [1, 3])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", COUNTS)
 def test_images_become_logits(name, inputs):
     model = build(name, 7, inputs=inputs).eval()
     assert next(iter(model.parameters())).shape[1] == inputs
@@ -88,8 +96,8 @@ def test_resnet8x4_may_be_narrower():
         (
             "resnet8",
             {},
-            "network must be one of flex_student, resnet8x4, resnet32x4, mobilenet_v2, not "
-            "'resnet8' (did you mean resnet8x4?).",
+            f"network must be one of {', '.join(NETWORKS)}, not 'resnet8' "
+            "(did you mean resnet8x4?).",
         ),
         ("flex_student", {"channels": ()}, "channels of flex_student must be 1 to 5 whole numbers"),
         ("flex_student", {"channels": [4] * 6}, "not [4, 4, 4, 4, 4, 4]."),
@@ -104,6 +112,7 @@ def test_resnet8x4_may_be_narrower():
         ("resnet8x4", {"channels": [16, 16, 16, 15]}, "from 16 to 4096, not [16, 16, 16, 15]."),
         ("resnet8x4", {"neurons": [4]}, "resnet8x4 has no neurons to choose."),
         ("mobilenet_v2", {"channels": [4]}, "mobilenet_v2 has no channels to choose."),
+        ("densenet21", {"channels": [4]}, "densenet21 has no channels to choose."),
     ],
 )
 def test_a_network_that_cannot_be(name, sizes, said, monkeypatch):

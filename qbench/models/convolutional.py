@@ -1,11 +1,14 @@
 """The convolutional networks by name, for those who choose one by a parameter."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
-from qbench.errors import UserError, nearest
+from qbench.errors import nearest
 
+from .densenet import BLOCKS, densenet
+from .errors import ModelError
 from .flex_student import flex_student
 from .mobilenet_v2 import mobilenet_v2
 from .resnet import resnet8x4, resnet32x4
@@ -15,6 +18,11 @@ NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "resnet8x4": resnet8x4,
     "resnet32x4": resnet32x4,
     "mobilenet_v2": mobilenet_v2,
+    **{name: partial(densenet, blocks) for name, blocks in BLOCKS.items()},
+    **{
+        f"{name}_modified": partial(densenet, blocks, form="modified")
+        for name, blocks in BLOCKS.items()
+    },
 }
 # How many of each size may be chosen; what is not here is fixed.
 SIZES = {
@@ -23,10 +31,6 @@ SIZES = {
 }
 LEAST = {"resnet8x4": 16}  # of the channels or neurons of a layer, where not 1: see `Block`
 MOST = 4096
-
-
-class ModelError(UserError, ValueError):
-    """No such network, or sizes that it cannot have."""
 
 
 def build(
