@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 BLOCK = 16  # float32 numbers that a processor loads at once, at most
 
@@ -32,6 +33,34 @@ class Adam:
         for kept, updated in zip(sum(self.state, []), sum(filled, []), strict=True):
             if updated is not kept:
                 kept.copy_(updated[:, : kept[0].numel()].view_as(kept))
+
+
+class Sgd:
+    """SGD with Nesterov momentum 0.9 on parameters (M, …) of M members, whose `.grad` it reads.
+
+    With `alone` the parameters are those of one network, and dimension 0 is like any other.
+    """
+
+    def __init__(
+        self, parameters: list[Tensor], *, weight_decay: float = 0.0, alone: bool = False
+    ) -> None:
+        self.parameters, self.weight_decay, self.alone = parameters, weight_decay, alone
+        self.momenta = [torch.zeros_like(tensor) for tensor in parameters]
+
+    @torch.no_grad()
+    def __call__(self, learning_rate: float) -> None:
+        kept = [self.parameters, self.momenta]
+        filled = [*kept, [tensor.grad for tensor in self.parameters]]
+        if not self.alone:  # what is left over behind the last whole block is rounded otherwise
+            filled = [[_filled(tensor) for tensor in part] for part in filled]
+        parameters, momenta, gradients = filled
+        sgd(
+            parameters, gradients, momenta, fused=True, weight_decay=self.weight_decay,
+            momentum=0.9, lr=learning_rate, dampening=0.0, nesterov=True, maximize=False,
+        )  # fmt: skip
+        for own, updated in zip(sum(kept, []), sum(filled[:2], []), strict=True):
+            if updated is not own:
+                own.copy_(updated[:, : own[0].numel()].view_as(own))
 
 
 def peak(weights: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +131,8 @@ def _blocks(x: Tensor) -> Tensor:
 def _filled(x: Tensor) -> Tensor:
     """(M, …) itself; where a member is no multiple of BLOCK, a flat copy filled up with zeros."""
     size = x[0].numel()
-    return torch.nn.functional.pad(x.flatten(1), (0, -size % BLOCK)) if size % BLOCK else x
+    flat = x.reshape(len(x), -1)
+    return torch.nn.functional.pad(flat, (0, -size % BLOCK)) if size % BLOCK else x
 
 
 def below(x: Tensor) -> Tensor:
