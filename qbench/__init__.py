@@ -27,6 +27,7 @@ _ROOMS = (
     "paths",
     "plots",
     "provenance",
+    "qkd",
     "quantizers",
     "reference",
     "runtimes",
