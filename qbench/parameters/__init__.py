@@ -15,6 +15,7 @@ from qbench.errors import UserError, nearest
 
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
+from .qkd import PerceptronQkd
 from .training import BitWidthSweep, NumberFormats
 from .types import Parameters, Refused, split
 
@@ -28,6 +29,7 @@ __all__ = [
     "NumberFormats",
     "ParameterError",
     "Parameters",
+    "PerceptronQkd",
     "RadarCharts",
     "Resources",
     "check",
@@ -49,6 +51,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "05_folding": FoldingThroughput,
     "06_distillation": DistillationSurface,
     "07_evolution": Evolution,
+    "08_qkd_perceptrons": PerceptronQkd,
 }
 
 

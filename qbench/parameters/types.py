@@ -111,6 +111,7 @@ Parallelism = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 Temperature = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), BeforeValidator(number)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(number)]
+Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), BeforeValidator(number)]
 RuntimeDevice = Annotated[
     str,
     AfterValidator(_runtime_device),

@@ -1,0 +1,132 @@
+"""Parameters of the chapters about quantisation-aware distillation."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from .types import (
+    Count,
+    Fraction,
+    ImageSet,
+    ListOf,
+    Parameters,
+    Seed,
+    Share,
+    Temperature,
+    Whole,
+    split,
+    whole,
+)
+
+Dnn = Literal["dnn30", "dnn300", "dnn800", "dnn1200"]
+Quantiser = Literal["minmax", "learnt"]
+LowBits = Annotated[int, Field(ge=1, le=8), BeforeValidator(whole)]
+
+
+def _some(phases: list[int]) -> list[int]:
+    if not any(phases):
+        raise ValueError("nothing to train")
+    return phases
+
+
+Phases = Annotated[
+    list[Annotated[Whole, Field(ge=0)]],
+    Field(
+        min_length=3,
+        max_length=3,
+        json_schema_extra={
+            "allowed": "a list of three whole numbers of at least 0 that are not all 0: epochs of "
+            "self-studying, co-studying and tutor-studying"
+        },
+    ),
+    AfterValidator(_some),
+]
+
+
+def there_are(value: int | None, info: ValidationInfo) -> int | None:
+    """Refuse more images than the data set has."""
+    if value is not None and (dataset := info.data.get("dataset")):
+        from qbench.data import specs
+
+        if value > specs.find(dataset).split["train"]:
+            raise ValueError("more than there are")
+    return value
+
+
+class PerceptronQkd(Parameters):
+    dataset: ImageSet = Field("mnist5k", description="data set")
+    networks: ListOf(Dnn) = Field(["dnn30"], description="DNNs besides the two KL_MLPs")
+    bits: ListOf(LowBits) = Field([8, 2], description="bits of weights and activations")
+    teacher_bits: ListOf(LowBits) = Field([8], description="bits that the teacher is trained with")
+    quantisers: ListOf(Quantiser) = Field(
+        ["minmax"], description="ranges: running minimum and maximum, or learnt intervals"
+    )
+    alphas: ListOf(Share) = Field([0.2], description="weights of the teacher of distilled DNNs")
+    alpha: Share = Field(0.7, description="weight of the teacher of the KL_MLP student")
+    temperature: Temperature = Field(20, description="temperature T of the KL_MLP student")
+    phases: Phases = Field([30, 50, 40], description="epochs of the phases SS, CS and TS")
+    share: Fraction = Field(
+        0.01, description="share of all epochs, those of the phases too; one at least"
+    )
+    seeds: ListOf(Seed) = Field([0, 1], description="random seeds; one training with each")
+    images: Count | None = Field(
+        300,
+        description="training images; None: all",
+        json_schema_extra={
+            "allowed": "a whole number of at least 1 and at most the training images that there "
+            "are, or None"
+        },
+    )
+    workers: Whole | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="processes that train at once; None: one a core",
+        json_schema_extra={"allowed": "a whole number from 1 to 256, or None"},
+    )
+
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _typed(cls, value: object) -> object:
+        return split(value)
+
+    _there_are = field_validator("images")(there_are)
+
+
+DenseNet = Literal["densenet21", "densenet37", "densenet63", "densenet121", "densenet201"]
+
+
+class DenseNetQkd(Parameters):
+    dataset: Literal["mnist5k", "cifar10", "cifar100"] = Field("mnist5k", description="data set")
+    student: DenseNet = Field("densenet21", description="the network that is rounded")
+    teacher: DenseNet = Field("densenet21", description="the network that it learns from")
+    networks: ListOf(DenseNet) = Field(
+        ["densenet21"], description="networks trained in both forms, and rounded after training"
+    )
+    bits: ListOf(LowBits) = Field([8], description="bits of weights and activations")
+    quantisers: ListOf(Quantiser) = Field(
+        ["minmax"], description="ranges: running minimum and maximum, or learnt intervals"
+    )
+    alpha: Share = Field(0.7, description="weight of the teacher")
+    temperature: Temperature = Field(8, description="temperature T of the phases CS and TS")
+    distilled: bool = Field(False, description="distil the student in float32 too, as Table 5.9")
+    share: Fraction = Field(0.001, description="share of all epochs, one at least")
+    seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")
+    images: Count | None = Field(
+        64,
+        description="training images; None: all",
+        json_schema_extra={
+            "allowed": "a whole number of at least 1 and at most the training images that there "
+            "are, or None"
+        },
+    )
+    augment: bool = Field(False, description="mirror and move the training images")
+    workers: Whole | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="processes that train at once; None: one a core",
+        json_schema_extra={"allowed": "a whole number from 1 to 256, or None"},
+    )
+
+    _there_are = field_validator("images")(there_are)
