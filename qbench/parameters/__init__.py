@@ -15,7 +15,7 @@ from qbench.errors import UserError, nearest
 
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
-from .qkd import PerceptronQkd
+from .qkd import DenseNetQkd, PerceptronQkd
 from .training import BitWidthSweep, NumberFormats
 from .types import Parameters, Refused, split
 
@@ -23,6 +23,7 @@ __all__ = [
     "CHAPTERS",
     "Assumed",
     "BitWidthSweep",
+    "DenseNetQkd",
     "DistillationSurface",
     "Evolution",
     "FoldingThroughput",
@@ -52,6 +53,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "06_distillation": DistillationSurface,
     "07_evolution": Evolution,
     "08_qkd_perceptrons": PerceptronQkd,
+    "09_qkd_densenets": DenseNetQkd,
 }
 
 

@@ -1,5 +1,6 @@
 """Parameters of the chapters about quantisation-aware distillation."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
@@ -93,6 +94,23 @@ class PerceptronQkd(Parameters):
     _there_are = field_validator("images")(there_are)
 
 
+def _bits_and_ranges(value: str) -> str:
+    """`4 / Learnt` and `4/learnt` are one."""
+    found = re.fullmatch(r"\s*([1-8])\s*/\s*(minmax|learnt)\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError("not bits and ranges")
+    return f"{found[1]}/{found[2].lower()}"
+
+
+TrainedBits = Annotated[
+    str,
+    AfterValidator(_bits_and_ranges),
+    Field(
+        json_schema_extra={
+            "allowed": "bits from 1 to 8, a slash, and minmax or learnt, such as 4/learnt"
+        }
+    ),
+]
 DenseNet = Literal["densenet21", "densenet37", "densenet63", "densenet121", "densenet201"]
 
 
@@ -103,12 +121,16 @@ class DenseNetQkd(Parameters):
     networks: ListOf(DenseNet) = Field(
         ["densenet21"], description="networks trained in both forms, and rounded after training"
     )
-    bits: ListOf(LowBits) = Field([8], description="bits of weights and activations")
+    bits: ListOf(LowBits) = Field([8], description="bits that networks are rounded to afterwards")
     quantisers: ListOf(Quantiser) = Field(
-        ["minmax"], description="ranges: running minimum and maximum, or learnt intervals"
+        ["minmax"], description="ranges then: running minimum and maximum, or learnt intervals"
+    )
+    trained: ListOf(TrainedBits) = Field(
+        ["8/minmax"], description="bits and ranges that the student is trained with"
     )
     alpha: Share = Field(0.7, description="weight of the teacher")
     temperature: Temperature = Field(8, description="temperature T of the phases CS and TS")
+    long: bool = Field(False, description="train it without a teacher as long as QKD takes, too")
     distilled: bool = Field(False, description="distil the student in float32 too, as Table 5.9")
     share: Fraction = Field(0.001, description="share of all epochs, one at least")
     seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")

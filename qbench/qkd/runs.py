@@ -39,7 +39,7 @@ from .studying import study as train
 Spec = Mapping[str, Any]  # parameters of `study`
 CALIBRATED = 1000  # training images that quantisers see at once before a network is trained
 STACK_BYTES = 8 * 2**20  # of weights, gradients and momenta that are trained as one
-LITTLE = 1e11  # weights seen by images in all: processes would take longer to start
+LITTLE = 3e11  # weights seen by images in all: processes would take longer to start
 APART = ("seed", "start", "teacher", "alpha", "temperature")  # in which members of a stack differ
 
 
@@ -370,11 +370,13 @@ def _weights_in(network: str) -> int:
 def _cost(specs: list[dict[str, Any]]) -> float:
     """How many weights see an image in training, and without any in evaluation."""
     first = specs[0]
-    images = first["images"] or specs_of.find(first["dataset"]).split["train"]
+    split = specs_of.find(first["dataset"]).split
+    images = (first["images"] or split["train"]) * first["epochs"]
+    asked = (split["valid"] + split["test"]) / 3  # without a way back
     each = _weights_in(first["network"])
     if first["phase"] == "cs":
         each += _weights_in(_float(first["teacher"])["network"])
-    return len(specs) * each * (images * first["epochs"] + 5000)
+    return len(specs) * each * (images + asked)
 
 
 def _title(specs: list[dict[str, Any]]) -> str:

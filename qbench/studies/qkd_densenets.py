@@ -36,10 +36,20 @@ def table(p: DenseNetQkd) -> pd.DataFrame:
     return qkd.table(cells(p), at_once=p.workers, title="DenseNets")
 
 
+def trained(p: DenseNetQkd) -> list[tuple[int, str]]:
+    """Bits and quantiser of every training with rounding, `8/minmax` → (8, "minmax")."""
+    return [(int(pair[0]), pair[2:]) for pair in p.trained]
+
+
 def title(network: str) -> str:
     """`densenet21_modified` → `DenseNet-21, modified`."""
     base = network.removesuffix(MODIFIED)
     return TITLES[base] + (", modified" if base != network else "")
+
+
+def titles() -> dict[str, str]:
+    """Both forms of every network under their titles."""
+    return {name + form: title(name + form) for name in TITLES for form in ("", MODIFIED)}
 
 
 def described(p: DenseNetQkd) -> str:
@@ -54,19 +64,18 @@ def _of_seed(p: DenseNetQkd, seed: int) -> Iterator[Cell]:
     for network in dict.fromkeys([p.student, p.teacher, *p.networks]):
         for form in ("", MODIFIED) if network in p.networks else ("",):
             yield Cell(network + form, "baseline", seed, plans.float32(network + form))
-    for network in p.networks:
-        for bits in p.bits:
-            for quantiser in p.quantisers:
-                for per_channel in (False, True):
-                    spec = qkd.rounded(plans.float32(network), bits, quantiser, per_channel)
-                    yield Cell(network, "ptq", seed, spec, bits, quantiser, per_channel)
+    for network in dict.fromkeys([p.student, *p.networks]):
+        after = {(bits, quantiser) for bits in p.bits for quantiser in p.quantisers}
+        for bits, quantiser in sorted(after | (set(trained(p)) if network == p.student else set())):
+            for per_channel in (False, True):
+                spec = qkd.rounded(plans.float32(network), bits, quantiser, per_channel)
+                yield Cell(network, "ptq", seed, spec, bits, quantiser, per_channel)
     for number, (temperature, alpha, drops) in enumerate(DISTILLED if p.distilled else ()):
         spec = plans.distilled(temperature, alpha, drops)
         yield Cell(p.student, f"kd {number}", seed, spec, alpha=alpha)
-    for quantiser in p.quantisers:
-        for bits in p.bits:
-            for method, spec in plans.methods(bits, quantiser).items():
-                yield Cell(p.student, method, seed, spec, bits, quantiser)
+    for bits, quantiser in trained(p):
+        for method, spec in plans.methods(bits, quantiser).items():
+            yield Cell(p.student, method, seed, spec, bits, quantiser)
 
 
 class Plans:
@@ -103,12 +112,14 @@ class Plans:
         taught["teacher"] = self.float32(self.p.teacher)
         co = same | {"start": studied} | taught | self._phase("cs", 100, 1e-4, (40, 60, 80))
         tutored = self._phase("ts", 100, 1e-3, (40, 60, 80))
-        return {
+        found = {
             "qat": studied,
             "qat+kd": same | {"start": studied} | taught | tutored,
             "qkd": same | {"start": co} | taught | {"teacher": co} | tutored,
-            "long qat": same | start | self._self_studying(bits, first + 200),
         }
+        if self.p.long:
+            found["long qat"] = same | start | self._self_studying(bits, first + 200)
+        return found
 
     def _self_studying(self, bits: int, epochs: int) -> dict[str, Any]:
         if bits > 4:

@@ -35,6 +35,10 @@ def _count(name: str) -> int:
     return parameters(mlp.build(key))
 
 
+#: The columns of `memory` that hold sizes.
+MEGABYTES = [f"{bits} bits{more}" for bits in (32, 8, 4) for more in ("", ", printed")]
+
+
 def memory(found: pd.DataFrame) -> pd.DataFrame:
     """The sizes of `sizes`, a row a network: MB at 32, 8 and 4 bits, ours and printed."""
     rows = found[found["quantity"] == "size"]

@@ -16,9 +16,9 @@ THESIS = "minmax"  # its quantiser: running averages, one range a tensor
 Key = tuple[str, str, int, float]  # of `KEYS`; α is −1 where there is none
 
 
-def accuracies(table: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracies (%) as the thesis has them: its quantiser, a row a cell, a column a seed."""
-    rows = table[table["quantiser"].isin(["", THESIS]) & ~table["per_channel"]]
+def accuracies(table: pd.DataFrame, quantiser: str = THESIS) -> pd.DataFrame:
+    """Test accuracies (%) with one quantiser, one range a tensor: a row a cell, a column a seed."""
+    rows = table[table["quantiser"].isin(["", quantiser]) & ~table["per_channel"]]
     rows = rows.assign(accuracy=100 - rows["test_error"], alpha=rows["alpha"].fillna(-1.0))
     return rows.pivot_table(index=KEYS, columns="seed", values="accuracy")
 
@@ -48,13 +48,16 @@ def clear(difference: pd.Series, spread: float) -> bool:
     return abs(float(difference.mean())) > 2 * scatter / count**0.5
 
 
-def published(tables: Sequence[str], titles: Mapping[str, str]) -> pd.DataFrame:
+def published(
+    tables: Sequence[str], titles: Mapping[str, str], dataset: str = "MNIST"
+) -> pd.DataFrame:
     """The thesis' test accuracies of the networks in `titles`: `where`, `KEYS`, `value`."""
     names = {name: key for key, name in titles.items()}
     parts = []
     for name in tables:
         rows = reference.load(VAILAKIS, f"table_{name}")
         rows = rows[(rows["split"] == "test") & rows["network"].isin(names)]
+        rows = rows[rows["dataset"] == dataset]
         rows = rows.assign(network=rows["network"].map(names))
         if "alpha" not in rows:
             rows = rows.assign(alpha=np.nan)
@@ -171,10 +174,14 @@ def agreement(beside: pd.DataFrame, table: pd.DataFrame) -> str:
     return text
 
 
-def by_bits(table: pd.DataFrame, student: str, quantiser: str) -> pd.DataFrame:
-    """The student's test error over its bits: `method` in words, `weight_bits`, mean, low, high."""
+def by_bits(table: pd.DataFrame, student: str, chosen: Sequence[tuple[int, str]]) -> pd.DataFrame:
+    """The student's test error over its bits: `method` in words, `weight_bits`, mean, low, high.
+
+    `chosen` are the bits shown, each with its quantiser.
+    """
     rows = _student(table, student)
-    rows = rows[rows["quantiser"] == quantiser]
+    pairs = zip(rows["weight_bits"], rows["quantiser"], strict=True)
+    rows = rows[[pair in chosen for pair in pairs]]
     found = rows.groupby(["method", "weight_bits"], sort=False)["test_error"]
     found = found.agg(test_error="mean", low="min", high="max").reset_index()
     order = {method: place for place, method in enumerate(QUANTISED)}

@@ -1,0 +1,226 @@
+"""Chapter 09: the thesis' DenseNets beside ours, batch norms that fuse, and its claims."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from qbench import reference, runtimes
+from qbench.models import convolutional, fusion
+from qbench.models.convolutional import parameters
+from qbench.parameters import DenseNetQkd
+
+from .qkd import METHODS
+from .qkd_densenets import MODIFIED, TITLES, title, trained
+from .qkd_tables import KEYS, THESIS, VAILAKIS, accuracies
+from .qkd_tables import published as published_in
+
+TABLES = {"cifar10": ("5_5", "5_10", "5_12", "5_13", "5_15"), "cifar100": ("5_6", "5_10", "5_16")}
+FORMS = {"cifar10": "table_6_1", "cifar100": "table_6_2"}
+SIDE = 32  # pixels
+
+
+def published(dataset: str) -> pd.DataFrame:
+    """The thesis' test accuracies on a data set, as `qkd_tables.published`; both forms."""
+    if dataset not in TABLES:
+        return pd.DataFrame(columns=["where", *KEYS, "quantity", "value", "unit"])
+    known = dataset.upper().replace("CIFAR", "CIFAR-")
+    rows = published_in(TABLES[dataset], TITLES, dataset=known)
+    forms = reference.load(VAILAKIS, FORMS[dataset])
+    forms = forms[(forms["split"] == "test") & (forms["variant"] == "modified")]
+    names = {name: key + MODIFIED for key, name in TITLES.items()}
+    forms = forms.assign(network=forms["network"].map(names), alpha=-1.0)
+    return pd.concat([rows, forms[rows.columns]], ignore_index=True)
+
+
+def forms(p: DenseNetQkd) -> pd.DataFrame:
+    """Both forms of every network of the page: parameters, multiply-accumulates, batch norms.
+
+    Columns: `network`, `parameters`, `MACs (millions)` for an image of 32×32 pixels, `batch norms`,
+    `left after fusion` (those that no layer takes in) and `parameters fused`.
+    """
+    import torch
+
+    rows = []
+    for network in dict.fromkeys([p.student, p.teacher, *p.networks]):
+        for name in (network, network + MODIFIED):
+            model = convolutional.build(name, 10)
+            fused = fusion.fuse(model, partly=True)
+            rows.append(
+                {
+                    "network": title(name),
+                    "parameters": parameters(model),
+                    "MACs (millions)": runtimes.macs(model, torch.zeros(1, 3, SIDE, SIDE)) / 1e6,
+                    "batch norms": len(fusion.batch_norms(model)),
+                    "left after fusion": len(fusion.batch_norms(fused)),
+                    "parameters fused": parameters(fused),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+#: The columns of `both_forms` that hold accuracies.
+PERCENT = [f"{form}{more} (%)" for form in ("original", "modified") for more in ("", ", printed")]
+
+
+def both_forms(table: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracies (%) of original and modified networks, ours and those of Table 6.1."""
+    ours = accuracies(table).mean(axis=1)
+    printed = reference.load(VAILAKIS, FORMS["cifar10"])
+    printed = printed[printed["split"] == "test"].set_index(["network", "variant"])["value"]
+    rows = []
+    for network, name in TITLES.items():
+        keys = [(network + form, "baseline", 32, -1.0) for form in ("", MODIFIED)]
+        if not all(key in ours.index for key in keys):
+            continue
+        row: dict[str, Any] = {"network": name}
+        for key, form in zip(keys, ("original", "modified"), strict=True):
+            row[f"{form} (%)"] = ours[key]
+            row[f"{form}, printed (%)"] = float(printed[name, form])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def float32(table: pd.DataFrame, p: DenseNetQkd) -> dict[str, float]:
+    """Mean test errors (%) of student and teacher in float32, as levels of a figure."""
+    rows = table[table["method"] == "baseline"].groupby("network")["test_error"].mean()
+    levels = {"float32 student": rows[p.student], "float32 teacher": rows[p.teacher]}
+    return levels if p.student != p.teacher else {"float32": rows[p.student]}
+
+
+def contrasts(p: DenseNetQkd) -> dict[str, tuple]:
+    """What the thesis concludes from, as `qkd_tables.contrasts` takes it."""
+    student = p.student
+    float32 = (student, "baseline", 32, -1.0)
+    asked: dict[str, tuple] = {}
+    for network in p.networks:
+        key = (network, "baseline", 32, -1.0)
+        asked[f"{TITLES[network]}, modified over original"] = (
+            (network + MODIFIED, "baseline", 32, -1.0),
+            key,
+        )
+    for bits, _ in trained(p):
+        of = {method: (student, method, bits, -1.0) for method in METHODS}
+        asked |= {
+            f"{bits} bits, PTQ over float32": (of["ptq"], float32),
+            f"{bits} bits, QAT over PTQ": (of["qat"], of["ptq"]),
+            f"{bits} bits, SS+TS over QAT": (of["qat+kd"], of["qat"]),
+            f"{bits} bits, QKD over SS+TS": (of["qkd"], of["qat+kd"]),
+            f"{bits} bits, QKD over QAT": (of["qkd"], of["qat"]),
+            f"{bits} bits, QKD over QAT as long": (of["qkd"], of["long qat"]),
+        }
+    return asked
+
+
+def as_trained(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
+    """The table with each bit width in the ranges that it was trained with, as if the thesis'."""
+    chosen = trained(p)
+    pairs = zip(table["weight_bits"], table["quantiser"], strict=True)
+    keep = [bits == 32 or (bits, quantiser) in chosen for bits, quantiser in pairs]
+    rows = table[keep]
+    return rows.assign(quantiser=rows["quantiser"].where(rows["quantiser"] == "", THESIS))
+
+
+def claims(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
+    """The thesis' claims about DenseNets as predicates on our means, a row each."""
+    ours = accuracies(as_trained(table, p)).mean(axis=1)
+    rows: list[dict[str, Any]] = []
+    why = f"ours: {p.dataset}, at the scale of this page"
+
+    def judge(name: str, holds: bool, words: str) -> None:
+        rows.append(reference.claim(VAILAKIS, name, holds=holds, ours=words, why=why))
+
+    student, widths = p.student, [bits for bits, _ in trained(p)]
+    of = {
+        (method, bits): ours[student, method, bits, -1.0]
+        for method in METHODS
+        for bits in (32, *widths)
+        if (student, method, bits, -1.0) in ours.index
+    }
+    float32 = of["baseline", 32]
+    gains = {b: of["qat", b] - of["ptq", b] for b in widths if ("ptq", b) in of}
+    if 8 in gains and 4 in gains:
+        words = _said(gains, "QAT over PTQ")
+        judge("qat_8_bit_improves_every_densenet", gains[8] > 0, words)
+        judge("qat_matters_more_at_4_bit", gains[4] > gains[8], words)
+    if 8 in widths:
+        words = f"float32 {float32:.2f} %, at 8 bits QAT {of['qat', 8]:.2f} %"
+        judge("qat_8_bit_mostly_beats_float", of["qat", 8] > float32, words)
+        judge("qat_alone_not_sufficient_on_cifar10", of["qat", 8] < float32, words)
+        both = {m: of[m, 8] for m in ("qat+kd", "qkd")}
+        words = f"float32 {float32:.2f} %, SS+TS {both['qat+kd']:.2f} %, QKD {both['qkd']:.2f} %"
+        judge("ss_ts_and_qkd_beat_baseline_on_cifar10", min(both.values()) > float32, words)
+    best = {b: max(METHODS, key=lambda m, b=b: of.get((m, b), -1.0)) for b in widths}
+    words = ", ".join(f"{b} bits: {METHODS[method]}" for b, method in best.items())
+    judge("qkd_is_best_on_cifar10", set(best.values()) == {"qkd"}, words)
+    beats = {b: of["qkd", b] - of["qat", b] for b in widths}
+    judge("qkd_always_beats_qat_on_cifar10", min(beats.values()) > 0, _said(beats, "QKD over QAT"))
+    helps = {b: of["qkd", b] - of["qat+kd", b] for b in widths}
+    judge("co_studying_contributes", min(helps.values()) > 0, _said(helps, "QKD over SS+TS"))
+    rows += _form_claims(table, p, why)
+    return pd.DataFrame(rows)
+
+
+def _form_claims(table: pd.DataFrame, p: DenseNetQkd, why: str) -> list[dict[str, Any]]:
+    """Section 6.1: what fusion does, and what the modified form costs."""
+    found = forms(p)
+    modified = found["network"].str.endswith("modified")
+    smaller = (found["parameters fused"] < found["parameters"])[modified]
+    left = found["left after fusion"][~modified]
+    norms = found["batch norms"][~modified]
+    words = ", ".join(
+        f"{row.network}: {row.parameters:,} to {row._6:,}"
+        for row in found[modified].rename(columns={"parameters fused": "_6"}).itertuples()
+    )
+    rows = [
+        reference.claim(
+            VAILAKIS,
+            "batch_norm_fusion_shrinks_model",
+            holds=bool(smaller.all()),
+            ours=f"parameters of the modified form: {words}",
+            why=why,
+        ),
+        reference.claim(
+            VAILAKIS,
+            "preactivation_prevents_fusion",
+            holds=bool((left == norms).all()),
+            ours=f"of the original's batch norms {int(norms.sum() - left.sum())} of "
+            f"{int(norms.sum())} can be fused, the second of each layer",
+            why="the second batch norm of a layer follows its 1×1 convolution directly; the first "
+            "follows a concatenation and cannot be fused",
+        ),
+    ]
+    both = both_forms(table)
+    if len(both):
+        gaps = both["modified (%)"] - both["original (%)"]
+        words = ", ".join(
+            f"{name} {gap:+.2f}" for name, gap in zip(both["network"], gaps, strict=True)
+        )
+        rows.append(
+            reference.claim(
+                VAILAKIS,
+                "modified_densenet_is_comparable",
+                holds=bool((gaps > -1).all()),
+                ours=f"modified minus original: {words} points",
+                why=why,
+            )
+        )
+    return rows
+
+
+def _said(gains: Mapping[int, float], what: str) -> str:
+    return f"{what}: " + ", ".join(f"{b} bits {gain:+.2f}" for b, gain in gains.items()) + " points"
+
+
+def lessons(table: pd.DataFrame, p: DenseNetQkd) -> str:
+    """What the student shows at each bit width, as a Markdown list."""
+    ours = accuracies(as_trained(table, p)).mean(axis=1)
+    lines = [f"* In float32 the student has {ours[p.student, 'baseline', 32, -1.0]:.2f} %."]
+    for bits, quantiser in trained(p):
+        said = ", ".join(
+            f"{METHODS[method]} {ours[p.student, method, bits, -1.0]:.2f} %"
+            for method in METHODS
+            if (p.student, method, bits, -1.0) in ours.index
+        )
+        lines.append(f"* **{bits} bit{'s' * (bits > 1)}**, {quantiser}: {said}.")
+    return "\n".join(lines)
