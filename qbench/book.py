@@ -1,7 +1,8 @@
 """Build the book: execute what changed, stage it, let Jupyter Book render it.
 
-`_build/executed/` keeps the executed notebooks, `_build/src/` is the staged source with the
-repository's own layout (so that edit and launch links match), `_build/book/` holds the site.
+`_build/executed/` keeps the executed notebooks and the files that they offer, `_build/src/` is the
+staged source with the repository's own layout (so that edit and launch links match), `_build/book/`
+holds the site.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from qbench.errors import UserError
 from qbench.execute import Job, run_all
 from qbench.files import write_atomically
 
-EXECUTED = paths.BUILD / "executed"
+EXECUTED = paths.EXECUTED
 SOURCE = paths.BUILD / "src"
 SITE = paths.BUILD / "book"
 INDEX = SITE / "_build" / "html" / "index.html"
@@ -97,6 +98,8 @@ def _stage() -> None:
     for chapter in chapters.all_chapters():
         notebook = nbformat.read(EXECUTED / f"{chapter.name}.ipynb", as_version=4)
         staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(_clean(notebook)).encode()
+        for file in _files(EXECUTED / f"{chapter.name}_files"):  # see `paths.offered`
+            staged[f"notebooks/{chapter.name}_files/{file.name}"] = file.read_bytes()
     for name, text in pages.generated().items():
         staged[f"book/generated/{name}"] = text.encode()
     for name, file in _offline_assets().items():

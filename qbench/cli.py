@@ -239,7 +239,11 @@ def results_show(key: str) -> None:
 
     entry = store.lookup(key)
     click.echo(yaml.safe_dump(entry.record, sort_keys=False, allow_unicode=True))
-    click.echo(entry.table().to_string(index=False))
+    table = entry.table()
+    for name in table:
+        if table[name].dtype.kind == "O":
+            table[name] = table[name].map(_sized)
+    click.echo(table.to_string(index=False))
 
 
 @results.command("verify")
@@ -283,6 +287,11 @@ def _known_sets(names: tuple[str, ...]) -> list[str]:
     from qbench.data import specs
 
     return [specs.find(name).name for name in names]
+
+
+def _sized(value: Any) -> Any:
+    """The size of a file that a table holds; any other value as it is."""
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else value
 
 
 def _typed(value: Any) -> str:

@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"  # the book's notebooks
 PAPER = ROOT / "data" / "paper"
 PUBLISHED = ROOT / "data" / "results"
 DEVICES = ROOT / "data" / "devices"
@@ -15,6 +16,12 @@ DEVICES = ROOT / "data" / "devices"
 def local_results() -> Path:
     """Folder of the results computed here: `QBENCH_RESULTS`, else `results/` in the checkout."""
     return Path(os.environ.get("QBENCH_RESULTS") or ROOT / "results").expanduser().absolute()
+
+
+def offered(chapter: str) -> Path:
+    """Folder of the files that a chapter offers: in the book's build beside its notebook."""
+    inside = EXECUTED if os.environ.get("QBENCH_BOOK") == "1" else local_results() / "offered"
+    return inside / f"{chapter}_files"
 
 
 def shown(path: Path) -> str:

@@ -130,6 +130,16 @@ def test_results_are_listed_shown_and_published(results, tmp_path):
     assert qbench("results", "publish").exit_code == 0, "publishing twice does no harm"
 
 
+def test_files_in_a_result_are_shown_by_their_size(results):
+    import pandas as pd
+
+    spec = {"method": "training.toy", "version": 1, "parameters": {}}
+    table = pd.DataFrame({"name": ["net"], "file": [b"\xff" * 1500], "sizes": [[8, 16]]})
+    store.get_or_run(spec, lambda: table)
+    row = qbench("results", "show", store.key(spec)).stdout.splitlines()[-1]
+    assert "net" in row and "1,500 bytes" in row and "16]" in row and "xff" not in row
+
+
 def test_the_list_goes_on_behind_a_damaged_result(results):
     import pandas as pd
 

@@ -88,9 +88,22 @@ def test_pixel_scales(home):
     standard = data.load("colour", normalise="standard")
     expected = (levels - mean[:, None, None]) / deviation[:, None, None]
     assert np.abs(standard.train.images.numpy() - expected).max() < 1e-6
+    assert np.allclose(standard.mean, mean / 255) and np.allclose(
+        standard.deviation, deviation / 255
+    )
     test = home.colour_arrays["test_images"].transpose(0, 3, 1, 2)  # scaled as train is
     expected = (test - mean[:, None, None]) / deviation[:, None, None]
     assert np.abs(standard.test.images.numpy() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("normalise", ["unit", "signed", "standard"])
+def test_mean_and_deviation_are_those_that_made_the_images(filled, normalise):
+    """Exactly: who computes the same in float64 and rounds once gets the same image."""
+    toy = data.load("toy", normalise=normalise, subset=5)
+    levels = np.rint(data.load("toy").test.images.double().numpy() * 255)
+    mean, deviation = (np.reshape(one, (-1, 1, 1)) for one in (toy.mean, toy.deviation))
+    images = ((levels / 255 - mean) / deviation).astype(np.float32)
+    assert np.array_equal(images, toy.test.images.numpy())
 
 
 def test_standard_scale_of_images_all_alike(home):
@@ -98,7 +111,8 @@ def test_standard_scale_of_images_all_alike(home):
     home.write()
     black = gzip.compress(formats.idx(np.full((120, 8, 8), 7)))
     home.put(home.system, PACKED | {IDX_FILES["train_images"]: black})
-    assert data.load("toy", normalise="standard").train.images.abs().max() == 0
+    black = data.load("toy", normalise="standard")
+    assert black.train.images.abs().max() == 0 and black.deviation == (1.0,)
 
 
 def test_resized_images_are_pillows(filled):

@@ -1,11 +1,14 @@
 """The built book, as a reader meets it: opened from the disk in headless Chromium, no network."""
 
 import getpass
+import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from qbench import chapters, paths
@@ -54,6 +57,18 @@ def test_every_page_is_there_and_the_site_is_small(site):
     for page in PAGES:
         assert (site / f"{page}.html").exists()
     assert sum(f.stat().st_size for f in site.rglob("*") if f.is_file()) < 40e6
+
+
+def test_the_networks_of_chapter_07_can_be_downloaded(site):
+    page = site / "notebooks" / "07_evolution.html"
+    links = re.findall(r'href="([^"]*/_downloads/[^"]*)"', page.read_text(encoding="utf-8"))
+    offered = {link.rpartition("/")[2]: page.parent / link for link in links}
+    assert set(offered) == {"best-compromise.onnx", "most-accurate.onnx", "networks.json"}
+    about = json.loads(offered.pop("networks.json").read_text(encoding="utf-8"))
+    for file in offered.values():
+        given = onnx.load(file).graph.input[0]
+        shape = [axis.dim_value for axis in given.type.tensor_type.shape.dim]
+        assert given.name == about["input"]["name"] and shape[1:] == about["input"]["shape"][1:]
 
 
 def test_building_again_changes_nothing(site):

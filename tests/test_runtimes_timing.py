@@ -39,12 +39,22 @@ def lock(tmp_path, monkeypatch):
 
 @pytest.fixture
 def device(monkeypatch):
-    """A device on which a file takes the nanoseconds that `took(file, number)` says."""
+    """A device on which a file takes the nanoseconds that `took(file, number)` says.
+
+    `log` has the file of every request, `loads` that of every compilation, `since` the number of
+    requests since the last one, and a compilation takes `compiling` nanoseconds.
+    """
     state = SimpleNamespace(now=0, log=[], took=lambda file, number: 10**6, during=lambda: None)
+    state.loads, state.since, state.compiling = [], 0, 0
 
     def load(file, name, *, batch, threads):
+        state.loads.append(file)
+        state.since = 0
+        state.now += state.compiling
+
         def infer(**_):
             state.during()
+            state.since += 1
             state.now += state.took(file, state.log.count(file))
             state.log.append(file)
 
@@ -72,6 +82,12 @@ def test_a_real_network(files):
         assert found.spread == (found.high_ms - found.low_ms) / found.median_ms
         assert (found.device, found.batch, found.threads) == ("CPU", 2, 1)
         assert math.isnan(found.waited) or found.waited >= 0
+
+
+def test_a_real_network_compiled_for_every_round(files):
+    found = by_turns({"onnx": files[0], "ir": files[1]}, rounds=3, per_round=5, fresh=True)
+    for one in found.values():
+        assert len(one.rounds) == 3 and one.samples == 15 and min(one.rounds) > 0
 
 
 def test_several_real_networks(files):
@@ -134,6 +150,28 @@ def test_drift_strikes_all_alike(device):
     found = by_turns({"a": "A", "b": "B"}, per_round=100, warm_up=0, seconds=10)
     ratios = np.divide(found["b"].rounds, found["a"].rounds)
     assert np.allclose(ratios, 1.02, rtol=1e-3)
+
+
+def test_rounds_share_a_compilation_or_have_one_each(device):
+    """What a request takes depends on how many compilations there were."""
+    device.took = lambda file, number: 10**6 + 1000 * len(device.loads)
+    asked = {"files": {"a": "A", "b": "B"}, "rounds": 3, "per_round": 4, "warm_up": 1}
+    assert [one.rounds for one in by_turns(**asked).values()] == [(1.002,) * 3] * 2
+    assert device.loads == ["A", "B"]
+    device.loads.clear()
+    found = by_turns(**asked, fresh=True)
+    assert device.loads == ["A", "B"] * 4, "and once to see that they can be loaded"
+    assert found["a"].rounds == (1.003, 1.005, 1.007)
+    assert found["b"].rounds == (1.004, 1.006, 1.008)
+    assert latency("net", rounds=3, fresh=True).spread > 0 == latency("net", rounds=3).spread
+
+
+def test_each_compilation_is_warmed_up_and_its_time_does_not_count(device):
+    device.compiling = 10**10
+    device.took = lambda file, number: 10**7 if device.since <= 7 else 10**6
+    found = latency("net", rounds=3, per_round=10, warm_up=7, seconds=1, fresh=True)
+    assert found.rounds == (1.0,) * 3 and found.fastest_ms == 1.0
+    assert found.samples == 30, "there was time for all of them"
 
 
 def test_the_garbage_collector_rests(device):
@@ -274,6 +312,12 @@ def test_numbers_that_cannot_be(device, name, bad):
 def test_a_time_that_cannot_be(device, bad):
     said = refused(lambda: latency("net", seconds=bad))
     assert said == f"seconds must be a positive finite number, not {bad!r}."
+
+
+@pytest.mark.parametrize("bad", [1, None, "yes"])
+def test_fresh_is_true_or_false(device, bad):
+    said = refused(lambda: latency("net", fresh=bad))
+    assert said == f"fresh must be True or False, not {bad!r}." and not device.loads
 
 
 def test_nothing_to_measure():

@@ -134,6 +134,19 @@ def test_what_is_returned_first_is_what_is_read_later(spec):
     assert first["count"].dtype == "int32" and first["number"].equals(pd.Series(table.number.array))
 
 
+def test_files_in_a_table_are_kept_to_the_byte(spec, monkeypatch):
+    """As chapter 07 stores networks: read, published and compared like anything else."""
+    large = bytes(range(256)) * 8192  # more than Parquet puts into a page or a statistic
+    table = pd.DataFrame({"name": ["a", "b", "c"], "file": [large, b"\x00\xff\n", b""]})
+    first = store.get_or_run(spec, lambda: table)
+    new_process(monkeypatch)
+    for entry in (store.find(spec), store.publish(store.find(spec))):
+        assert list(entry.table()["file"]) == list(first["file"]) == list(table["file"])
+    other = table.assign(file=[large, b"\x00\xff\r", b""])
+    assert store.compare(first, entry.table()) == "identical"
+    assert store.compare(first, other) == "differs: column file holds other entries"
+
+
 def test_a_method_that_fails_stores_nothing(spec):
     def fail():
         raise ZeroDivisionError

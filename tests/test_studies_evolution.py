@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from qbench import chapters, evolution, parameters, runtimes, store
 from qbench.distillation import runs
 from qbench.evolution import FLEX_STUDENT
-from qbench.studies import distillation, evolution_claims, evolution_runs
+from qbench.studies import distillation, evolution_claims, evolution_found, evolution_runs
 from qbench.studies import evolution as study
+from qbench.studies import evolution_tables as tables
 from qbench.studies.evolution_networks import TIMES
 
 BASELINE = FLEX_STUDENT.decode(FLEX_STUDENT.baseline)
@@ -55,6 +56,7 @@ def again(archive):
     for name, network in networks.items():
         now = {column: values(network)[column] for column in TIMES}
         then = {f"search_{column}": value for column, value in now.items()}
+        now |= {"lowest_ms": 0.98 * now["latency_ms"], "highest_ms": 1.03 * now["latency_ms"]}
         rows.append({"phenotype": name, **now, **then, "within": True})
     return pd.DataFrame(rows)
 
@@ -70,13 +72,17 @@ def final():
     table = pd.DataFrame({"name": names, "test_error": [45.0, 40.0, 33.0, 30.0]})
     table = table.assign(latency_ms=[0.5, 0.5, 0.4, 0.6], low_ms=0.39, high_ms=0.61)
     table = table.assign(parameters=1000, macs=2e6, onnx_error=1.0, device_error=1.0)
+    table = table.assign(lowest_ms=0.38, highest_ms=0.62, again_ms=[0.5, 0.5, 0.4, 0.7])
+    table = table.assign(
+        within=[True, True, True, False], onnx=b"1" * 2000, xml=b"2", bin=b"3" * 999
+    )
     return table.assign(difference=1e-4, allowed=1e-3, weights="float16", precision="float32")
 
 
 @pytest.fixture
 def found(p, archive, again):
     plain = pd.Series({"valid_error": 50.0, "test_error": 50.0})
-    return evolution_claims.Found(p, archive, again, plain)
+    return evolution_found.Found(p, archive, again, plain)
 
 
 def verdicts(found, final):
@@ -206,20 +212,32 @@ def test_layers_are_drawn_in_their_order(p, archive, again):
 
 
 def test_a_count_has_no_interval_and_no_runtimes(final):
-    shown = study.finals(final, "macs")
-    assert "multiply-accumulates (millions)" in shown and not any("ONNX" in name for name in shown)
-    shown = study.finals(final, "CPU")
-    assert shown["latency on CPU (ms)"][0] == "0.500 [0.390–0.610]"
-    assert "OpenVINO on CPU (%)" in shown
+    counted = final.drop(columns=["onnx", "xml", "bin"])
+    assert list(tables.final_errors(counted, "macs")) == ["network", "parameters", "PyTorch (%)"]
+    assert list(tables.final_latencies(counted, "macs")) == ["network", "MACs (millions)"]
+    assert tables.said(final.iloc[0].replace(0.5, 12.345), "macs") == "12.3"
+
+
+def test_the_longer_trainings_in_two_tables_without_the_files_themselves(final):
+    errors, times = tables.final_errors(final, "CPU"), tables.final_latencies(final, "CPU")
+    assert "OpenVINO on CPU (%)" in errors and list(errors["PyTorch (%)"]) == list(final.test_error)
+    assert times["latency on CPU (ms)"][0] == "0.500 [0.380–0.620]", "lowest and highest round"
+    assert list(times["within"]) == ["yes"] * 3 + ["no"] and times["in a new process"][3] == 0.7
+    assert times["ONNX (MB)"][0] == 0.002 and times["IR (MB)"][0] == 0.001
+    for shown in (errors, times):
+        assert not shown.map(lambda value: isinstance(value, bytes)).any(axis=None)
 
 
 def test_what_was_measured_twice_stands_side_by_side(again):
     slower = again.assign(search_latency_ms=1.1 * again.latency_ms, within=again.index > 0)
-    table = study.twice(slower)
+    table = tables.twice(slower, "CPU")
     assert np.allclose(table.quotient, 1.1) and list(table.within).count("no") == 1
+    first = again.loc[again.latency_ms.idxmin()]
+    assert table["side by side"].iloc[0] == tables.said(first, "CPU")
+    assert tables.said(first, "CPU").endswith(f" [{first.lowest_ms:.3f}–{first.highest_ms:.3f}]")
     unknown = slower.assign(search_latency_ms=slower.search_latency_ms.where(slower.index > 0))
-    assert len(study.twice(unknown)) == len(again) - 1, "not measured in the search"
-    assert study.axis("CPU") == "Latency on CPU (ms)"
+    assert len(tables.twice(unknown, "CPU")) == len(again) - 1, "not measured in the search"
+    assert tables.axis("CPU") == "Latency on CPU (ms)"
 
 
 def test_the_example_needs_no_training():
@@ -247,14 +265,14 @@ def test_many_students_have_to_be_better_and_no_slower(found, final):
         high_ms=np.where(found.again.phenotype == name, 1e3, found.again.high_ms)
     )
     every = replace(found, again=slow)
-    count, better, sure = evolution_claims.dominating(every, 100.0)
+    count, better, sure = evolution_found.dominating(every, 100.0)
     assert count == better == sure == len(every.last)
     assert verdicts(every, final)[plain].verdict == "trend"
     quick = found.again.assign(
         high_ms=np.where(found.again.phenotype == name, 1e-6, found.again.high_ms)
     )
     none = replace(found, again=quick)
-    assert evolution_claims.dominating(none, 100.0)[1:] == (0, 0)
+    assert evolution_found.dominating(none, 100.0)[1:] == (0, 0)
     rows = verdicts(none, final)
     assert rows[plain].verdict == rows[taught].verdict == "differs"
     assert rows["most_accurate_students_slower"].verdict == "trend"
@@ -326,10 +344,20 @@ def test_chapter_06_names_its_best_combination(monkeypatch):
     assert evolution_claims.best_of_distillation(parameters.check("07_evolution")) is None
 
 
+def test_the_figure_shows_the_intervals_that_are_measured_anew(found):
+    shown = evolution_found.beside_baselines(found)
+    assert np.allclose(shown.lowest_ms, 0.98 * shown.latency_ms)
+    assert np.allclose(shown.highest_ms, 1.03 * shown.latency_ms)
+    assert list(shown.generation[-2:]) == [study.TAUGHT, study.PLAIN]
+
+
 def test_lessons_are_sentences_with_our_numbers(found, archive):
     assert "random search" not in evolution_claims.lessons(found, None)
     text = evolution_claims.lessons(found, archive)
     assert "random search" in text
     assert text.count("\n") == 5 and all(line.startswith("* ") for line in text.split("\n"))
     assert "+0.0 %" in text, "a search beside itself"
+    count = len(found.again)
+    assert f"{count} of {count} latencies of the search lie between" in text
+    assert "which are 5.0 % apart" in text and f"like these, {0.8 * count:.0f} would" in text
     assert "nan" not in text

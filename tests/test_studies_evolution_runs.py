@@ -1,5 +1,6 @@
 """The stored methods of chapter 07: searched, killed and resumed, measured, refused."""
 
+import json
 import math
 import os
 import signal
@@ -11,15 +12,17 @@ from functools import partial
 from pathlib import Path
 
 import evolution_runs_toy as toy
+import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from evolution_runs_toy import SEARCH, TEACHER
 
-from qbench import evolution, paths, runtimes, store, workers
+from qbench import data, evolution, paths, runtimes, store, workers
 from qbench.distillation import runs
 from qbench.errors import UserError
 from qbench.evolution import FLEX_STUDENT, Phenotype
-from qbench.studies import evolution_networks, evolution_runs
+from qbench.studies import evolution_files, evolution_networks, evolution_runs
 from qbench.studies.evolution_runs import Evaluator, final, nemokd, networks_of, remeasured
 
 TINY = Phenotype((8,), (16,))
@@ -189,7 +192,7 @@ def test_a_busy_machine_is_measured_again(tmp_path, monkeypatch):
 
     def by_turns(folders, device):
         waited = next(waits)
-        one = dict.fromkeys(evolution_networks.TIMES, 1.0) | {"waited": waited, "rounds": (1.0,)}
+        one = dict.fromkeys(evolution_networks.TIMES, 1.0) | {"waited": waited}
         return {name: dict(one) for name in folders}
 
     monkeypatch.setattr(evolution_networks, "by_turns", by_turns)
@@ -224,15 +227,26 @@ def test_what_cannot_be_is_one_sentence_before_any_work(results, changes, words,
     assert not list(results.glob("**/*.json"))
 
 
-def test_the_chosen_are_measured_on_the_device_and_checked_on_every_image(home, searched):
-    sizes = {"channels": [8, 16], "neurons": [32]}
-    chosen = [
-        {"name": "plain", "taught": False, **sizes},
-        {"name": "taught", "taught": True, **sizes},
-    ]
+# The networks at the end
+
+SIZES = {"channels": [8, 16], "neurons": [32]}
+
+
+def longer(*names, **changes):
+    """Parameters of `final`."""
+    chosen = [{"name": name, "taught": name == "well taught", **SIZES} for name in names]
     shared = {name: SEARCH[name] for name in ("dataset", "teacher", "images", "temperature")}
-    table = store.run(final, chosen=chosen, epochs=2, device="CPU", **shared)
-    assert list(table.name) == ["plain", "taught"] and (table.checked == 500).all()
+    return {"chosen": chosen, "epochs": 2, "device": "CPU", **shared} | changes
+
+
+@pytest.fixture(scope="module")
+def ended(home, searched):
+    return store.run(final, **longer("plain", "well taught"))
+
+
+def test_the_chosen_are_measured_on_the_device_and_checked_on_every_image(ended):
+    table = ended
+    assert list(table.name) == ["plain", "well taught"] and (table.checked == 500).all()
     assert table.train_loss.nunique() == 2, "the teacher was listened to"
     assert (table.difference <= table.allowed).all()
     # one image may be a tie that rounding decides
@@ -240,12 +254,81 @@ def test_the_chosen_are_measured_on_the_device_and_checked_on_every_image(home, 
     assert (
         (table.device_error - table.test_error).abs() <= 0.2 * table.classes_differ + 1e-9
     ).all()
-    assert (table.low_ms <= table.latency_ms).all() and (table.fastest_ms <= table.latency_ms).all()
-    for folder in table.folder:
-        names = {file.name for file in (home / folder).iterdir()}
-        assert {"network.onnx", "network.xml", "network.bin"} <= names
-    plain = runs.student(dataset="mnist5k", **sizes, images=200, epochs=2).iloc[-1]
+    times = ["fastest_ms", "lowest_ms", "low_ms", "latency_ms", "high_ms", "highest_ms"]
+    assert (table[times].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    assert (table.again_ms > 0).all()
+    inside = (table.lowest_ms <= table.again_ms) & (table.again_ms <= table.highest_ms)
+    assert list(table.within) == list(inside)
+    plain = runs.student(dataset="mnist5k", **SIZES, images=200, epochs=2).iloc[-1]
     assert table.test_error[0] == plain.test_error
+
+
+def test_what_is_taken_away_classifies_as_the_table_says(ended, tmp_path):
+    """As a reader does it: levels scaled by what `networks.json` says, no class of qbench."""
+    evolution_files.take_away(ended, tmp_path)
+    about = json.loads((tmp_path / "networks.json").read_text())
+    test = data.load("mnist5k", size=32).test
+    levels, labels = np.rint(test.images.double().numpy() * 255), test.labels.numpy()
+    given = about["input"]
+    mean, deviation = (np.reshape(given[name], (-1, 1, 1)) for name in ("mean", "deviation"))
+    images = ((levels / 255 - mean) / deviation).astype("float32")
+    assert np.array_equal(images, runs.load("mnist5k", 1).test.images.numpy())
+    assert list(images.shape[1:]) == given["shape"][1:]
+    for (_, row), said in zip(ended.iterrows(), about["networks"], strict=True):
+        onnx, xml, _ = (tmp_path / name for name in said["files"])
+        (logits,) = onnxruntime.InferenceSession(onnx).run(None, {given["name"]: images})
+        assert 100 * np.mean(logits.argmax(1) != labels) == pytest.approx(row.onnx_error)
+        answers = runtimes.load(xml, "CPU").logits(images).argmax(1)
+        assert 100 * np.mean(answers != labels) == pytest.approx(row.device_error)
+        assert list(said["test_error_percent"].values()) == [
+            row.test_error,
+            row.onnx_error,
+            row.device_error,
+        ]
+
+
+def test_a_count_exports_nothing_and_has_no_spread(home, searched, tmp_path):
+    table = final(**longer("plain", device="MACS"), checkpoint=tmp_path)
+    count = table.macs[0] / 1e6
+    columns = ["latency_ms", "lowest_ms", "highest_ms", "again_ms"]
+    assert (table[columns] == count).all(axis=None) and table.within.all()
+    with pytest.raises(evolution_files.FilesError, match="every device but macs"):
+        evolution_files.take_away(table, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def measuring(monkeypatch, latencies, lowest, highest):
+    """Instead of measuring: these medians in turn, the rounds between `lowest` and `highest`."""
+    asked, medians = [], iter(latencies)
+
+    def by_turns(folders, device, *, fresh=False, new_process=False):
+        asked.append((fresh, new_process))
+        one = dict.fromkeys(evolution_networks.TIMES, next(medians))
+        return {name: one | {"lowest_ms": lowest, "highest_ms": highest} for name in folders}
+
+    monkeypatch.setattr(evolution_networks, "by_turns", by_turns)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("again", "within"), [(0.9, True), (1.1, True), (0.899, False), (1.101, False)]
+)
+def test_the_second_process_is_judged_by_the_compilations_of_the_first(
+    home, searched, tmp_path_factory, monkeypatch, again, within
+):
+    asked = measuring(monkeypatch, [1.0, again], 0.9, 1.1)
+    work = tmp_path_factory.getbasetemp() / "trained-once"
+    table = final(**longer("plain"), checkpoint=work)
+    assert asked == [(True, False), (True, True)]
+    assert (table.latency_ms[0], table.again_ms[0], table.within[0]) == (1.0, again, within)
+
+
+@pytest.mark.parametrize(("lowest", "within"), [(0.0, True), (1e9, False)])
+def test_the_search_is_judged_by_separate_compilations(home, searched, monkeypatch, lowest, within):
+    asked = measuring(monkeypatch, [1.0], lowest, 2e9)
+    table = remeasured(search=SEARCH, device="CPU")
+    assert asked == [(True, False)] and (table.within == within).all()
+    assert (table.lowest_ms == lowest).all() and (table.highest_ms == 2e9).all()
 
 
 def test_a_search_is_measured_on_the_device_and_once_more(home, searched):
@@ -259,3 +342,4 @@ def test_a_search_is_measured_on_the_device_and_once_more(home, searched):
     again = store.run(remeasured, search=search)
     assert list(again.search_latency_ms) == list(table.latency_ms)
     assert (folder / "network.xml").exists() and again.within.dtype == bool
+    assert (again.lowest_ms <= again.latency_ms).all() and again.highest_ms.gt(again.low_ms).all()

@@ -37,13 +37,19 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set: its name, the names of its classes (by label) and its three parts."""
+    """A data set: its name, the names of its classes (by label) and its three parts.
+
+    `mean` and `deviation`, one number a channel, are what was subtracted from pixels between 0 and
+    1, and what they were divided by then.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     valid: Split
     test: Split
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
 
 def load(
@@ -79,10 +85,11 @@ def load(
     _check(spec, size, flatten, normalise, subset)
     parts = _divide(spec, cache.arrays(spec))
     parts = {part: (_channels(images, size), labels) for part, (images, labels) in parts.items()}
-    table = _levels(parts["train"][0], normalise)
+    mean, deviation = _scale(parts["train"][0], normalise)
+    table = _levels(mean, deviation)
     parts["train"] = tuple(array[:subset] for array in parts["train"])
     splits = {part: _split(*arrays, table, flatten) for part, arrays in parts.items()}
-    return Dataset(name, spec.classes, **splits)
+    return Dataset(name, spec.classes, **splits, mean=mean, deviation=deviation)
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -172,18 +179,22 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return resized
 
 
-def _levels(images: np.ndarray, normalise: str) -> np.ndarray:
+def _scale(images: np.ndarray, normalise: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """`Dataset.mean` and `Dataset.deviation`; the deviation of pixels all alike counts as 1."""
+    channels = range(images.shape[1])
+    if normalise == "standard":
+        moments = [_moments(images[:, channel]) for channel in channels]
+    else:
+        moments = [(0.0, 1.0) if normalise == "unit" else (0.5, 0.5) for _ in channels]
+    mean, deviation = zip(*moments, strict=True)
+    return mean, tuple(one or 1.0 for one in deviation)
+
+
+def _levels(mean: tuple[float, ...], deviation: tuple[float, ...]) -> np.ndarray:
     """What each of the 256 levels of a pixel becomes: float32 (C, 256)."""
     levels = np.arange(256) / 255
-    channels = images.shape[1]
-    if normalise == "unit":
-        table = np.tile(levels, (channels, 1))
-    elif normalise == "signed":
-        table = np.tile(2 * levels - 1, (channels, 1))
-    else:
-        moments = [_moments(images[:, channel]) for channel in range(channels)]
-        table = np.stack([(levels - mean) / (deviation or 1.0) for mean, deviation in moments])
-    return table.astype(np.float32)
+    scales = zip(mean, deviation, strict=True)
+    return np.stack([(levels - middle) / width for middle, width in scales]).astype(np.float32)
 
 
 def _moments(images: np.ndarray) -> tuple[float, float]:

@@ -4,6 +4,9 @@ A measurement is a number of rounds, each of many requests one after another, on
 result is the median of the rounds' medians, so that a burst of other work in one round does not
 count. One process measures at a time on a machine. Other work that lasts as long as the measurement
 still slows it: `Latency.waited` tells.
+
+The same network compiled once more is a little quicker or slower. Rounds that share a compilation
+cannot show that; with `fresh` each has one of its own.
 """
 
 import gc
@@ -37,12 +40,13 @@ class Latency:
 
     `rounds` are the medians of the rounds in the order in which they were measured, `median_ms`,
     `low_ms` and `high_ms` their median and quartiles, and `samples` is the number of requests in
-    all of them. `waited` is the share of the time in which a thread of this process that had work
-    stood in the queue for a processor: 0 on an idle machine; with more than a few per cent the
-    median is that of a busy machine. It is NaN where the system does not tell (all but Linux).
-    `fastest_ms` is the shortest of the requests, the one that other work interrupted least: of a
-    busy machine's figures the nearest to an idle one's, more so with one thread and with more
-    `seconds`, and still too long where no request ran through.
+    all of them. If they are `fresh`, so many compilations are among them, else one. `waited` is the
+    share of the time in which a thread of this process that had work stood in the queue for a
+    processor: 0 on an idle machine; with more than a few per cent the median is that of a busy
+    machine. It is NaN where the system does not tell (all but Linux). `fastest_ms` is the shortest
+    of the requests, the one that other work interrupted least: of a busy machine's figures the
+    nearest to an idle one's, more so with one thread and with more `seconds`, and still too long
+    where no request ran through.
     """
 
     median_ms: float
@@ -68,7 +72,8 @@ def distinguishable(a: Latency, b: Latency) -> bool:
 
     Of two equal networks with 9 independent rounds each this is said in 6 of 100 cases (2·1378 of
     the C(18, 9) = 48620 orders); fewer rounds say it too easily. Rounds are independent only if
-    what disturbs the machine disturbs both alike, so measure them by turns, `by_turns`.
+    what disturbs the machine disturbs both alike, so measure them by turns, `by_turns`, and if each
+    has a compilation of its own, `fresh`: else two compilations are told apart, not two networks.
     """
     return a.high_ms < b.low_ms or b.high_ms < a.low_ms
 
@@ -84,19 +89,22 @@ def latency(
     threads: int | None = None,
     seed: int = 0,
     seconds: float = 1.0,
+    fresh: bool = False,
 ) -> Latency:
     """Measure an ONNX file or an IR on `device`: synchronous requests, one after another.
 
     A request takes `batch` images of normally distributed pixels drawn from `seed` and gives their
     logits; both stay in memory that is allocated once. `warm_up` requests come first, then more
     until they get no quicker. A round is `per_round` requests, or as many as fit in its share of
-    `seconds`, at least 3. Python's garbage collector rests meanwhile. Waits while another process
-    measures. Raises `RuntimesError` as `load` does, for numbers that are not positive, and where
-    the lock file cannot be written.
+    `seconds`, at least 3. With `fresh` the file is loaded and compiled anew for every round, and
+    warmed up again; that takes time besides `seconds`. Python's garbage collector rests meanwhile.
+    Waits while another process measures. Raises `RuntimesError` as `load` does, for numbers that
+    are not positive, and where the lock file cannot be written.
     """
     named = {"": file}
     how = {"rounds": rounds, "per_round": per_round, "warm_up": warm_up, "batch": batch}
-    return by_turns(named, device, **how, threads=threads, seed=seed, seconds=seconds)[""]
+    how |= {"threads": threads, "seed": seed, "seconds": seconds, "fresh": fresh}
+    return by_turns(named, device, **how)[""]
 
 
 def by_turns(
@@ -110,6 +118,7 @@ def by_turns(
     threads: int | None = None,
     seed: int = 0,
     seconds: float = 1.0,
+    fresh: bool = False,
 ) -> dict[str, Latency]:
     """`latency` of several networks whose rounds take turns, so that drift strikes all alike.
 
@@ -121,20 +130,29 @@ def by_turns(
     warm_up, batch = whole("warm_up", warm_up, 0), whole("batch", batch, 1)
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         raise RuntimesError(f"seconds must be a positive finite number, not {seconds!r}.")
-    networks = {
-        name: load(file, device, batch=batch, threads=threads) for name, file in files.items()
-    }
-    for network in networks.values():
+    if not isinstance(fresh, bool):
+        raise RuntimesError(f"fresh must be True or False, not {fresh!r}.")
+
+    def loaded(file: Path) -> Network:
+        network = load(file, device, batch=batch, threads=threads)
         _give_images(network, seed)
+        return network
+
+    networks = {name: loaded(file) for name, file in files.items()}  # what cannot be, is said here
     share = seconds / rounds
     medians: dict[str, list[float]] = {name: [] for name in files}
     samples: dict[str, list[int]] = {name: [] for name in files}
     waited = dict.fromkeys(files, 0.0)
     with measuring(), _no_garbage_collection():
-        for network in networks.values():
-            _warm(network, warm_up, share)
+        if not fresh:
+            for network in networks.values():
+                _warm(network, warm_up, share)
         for _ in range(rounds):
-            for name, network in networks.items():
+            for name, file in files.items():
+                if fresh:  # the one before lives until now: the new one cannot lie where it lay
+                    networks[name] = loaded(file)
+                    _warm(networks[name], warm_up, share)
+                network = networks[name]
                 queued, clock = _queued(), time.perf_counter_ns()
                 times = _requests(network, per_round, LEAST, share)
                 waited[name] += _longest(queued, _queued()) / (time.perf_counter_ns() - clock)

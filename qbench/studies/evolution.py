@@ -1,7 +1,8 @@
-"""Chapter 07: what it asks for, and its tables.
+"""Chapter 07: what it asks for, and what its figures show.
 
 Stewart et al. 2021, sections 3.3, 3.4 and 4.3.2: NEMOKD, the evolution of a student by NSGA-II on
-the device that will run it. `evolution_runs` computes and stores; `evolution_claims` judges.
+the device that will run it. `evolution_runs` computes and stores, `evolution_tables` has the tables
+of the page, `evolution_found` and `evolution_claims` judge, `evolution_files` writes the networks.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from qbench.parameters import Evolution
 
 from . import evolution_runs
 from .distillation import TITLES
-from .evolution_networks import MACS, SPACES, sizes
+from .evolution_networks import RANGE, SPACES, sizes
 
 #: The networks that are trained for longer, as they are called on the page.
 PLAIN, TAUGHT = "baseline, no teacher", "baseline, taught"
@@ -150,7 +151,7 @@ def populations(archive: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
     """The networks of the first, the middle and the last generation, with the latencies of `again`.
 
     A row a network and generation: `generation` in words, the archive's columns, `latency_ms`,
-    `low_ms` and `high_ms` measured side by side.
+    `low_ms`, `high_ms`, `lowest_ms` and `highest_ms` measured side by side.
     """
     parts = []
     for number in evolution_runs.shown_generations(archive):
@@ -208,71 +209,6 @@ def attained(searches: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def generations(archive: pd.DataFrame, p: Evolution) -> pd.DataFrame:
-    """`evolution.summary` of the search with `steady` latencies, under the headings of the page."""
-    table = steady(archive)
-    reference = [1.2 * float(table[name].max()) for name in evolution.OBJECTIVES]
-    found = evolution.summary(
-        table, reference=reference, noise=p.noise, error_step=p.error_step
-    ).drop(columns=["size", "hypervolume"])
-    return found.rename(
-        columns={
-            "trained": "networks trained",
-            "front": "on the front",
-            "best_error": "least validation error (%)",
-            "median_latency_ms": f"median {unit(p.device)}",
-        }
-    )
-
-
-def unit(device: str) -> str:
-    """What the latency axis says: milliseconds on a device, or a count."""
-    if device == MACS:
-        return "multiply-accumulates (millions)"
-    return f"latency on {device} (ms)"
-
-
-def axis(device: str) -> str:
-    """`unit` as the title of an axis."""
-    text = unit(device)
-    return text[0].upper() + text[1:]
-
-
-def twice(again: pd.DataFrame) -> pd.DataFrame:
-    """Latencies of the search beside those of `remeasured`, as a table of the page."""
-    table = again.dropna(subset=["search_latency_ms"]).sort_values("latency_ms")
-    return pd.DataFrame(
-        {
-            "network": table.phenotype,
-            "in the search": table.search_latency_ms,
-            "side by side": table.latency_ms,
-            "quotient": table.search_latency_ms / table.latency_ms,
-            "within": table.within.astype(bool).map({True: "yes", False: "no"}),
-        }
-    )
-
-
-def said(row: pd.Series, device: str) -> str:
-    """A latency with its quartiles, such as `0.28 [0.27–0.29]`; a count alone."""
-    if device == MACS:
-        return f"{row.latency_ms:.3g}"
-    return f"{row.latency_ms:.3f} [{row.low_ms:.3f}–{row.high_ms:.3f}]"
-
-
-def listed(front: pd.DataFrame, device: str) -> pd.DataFrame:
-    """The front as a table of the page."""
-    return pd.DataFrame(
-        {
-            "network": front.phenotype,
-            "parameters": front.parameters.astype(int),
-            "MACs (millions)": front.macs / 1e6,
-            unit(device): [said(row, device) for _, row in front.iterrows()],
-            "validation error (%)": front.valid_error,
-            "test error (%)": front.test_error,
-        }
-    )
-
-
 def blocks(p: Evolution, chosen: Mapping[str, pd.Series]) -> pd.DataFrame:
     """The layers of the baseline and of the chosen networks: `network`, `layer`, `width`."""
     space = SPACES[p.student]
@@ -293,25 +229,6 @@ def blocks(p: Evolution, chosen: Mapping[str, pd.Series]) -> pd.DataFrame:
     )
 
 
-def finals(table: pd.DataFrame, device: str) -> pd.DataFrame:
-    """The networks trained for longer, as a table of the page."""
-    shown = {
-        "network": table.name,
-        "parameters": table.parameters,
-        "MACs (millions)": table.macs / 1e6,
-        unit(device): [said(row, device) for _, row in table.iterrows()],
-        "test error, PyTorch (%)": table.test_error,
-    }
-    if device != MACS:
-        shown |= {
-            "ONNX Runtime (%)": table.onnx_error,
-            f"OpenVINO on {device} (%)": table.device_error,
-            "a logit moved by rounding": table.difference,
-            "rounding may move it by": table.allowed,
-        }
-    return pd.DataFrame(shown)
-
-
 def title(p: Evolution) -> str:
     """`MobileNetV2/FlexStudent`."""
     return f"{TITLES[p.teacher]}/{TITLES[p.student]}"
@@ -327,7 +244,7 @@ def described(p: Evolution) -> str:
 def _measured_again(table: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
     """The rows of `table` that were measured again, with these latencies."""
     names = ["latency_ms", "low_ms", "high_ms", "spread"]
-    now = again.set_index("phenotype")[names]
+    now = again.set_index("phenotype")[[*names, *RANGE]]
     return table.drop(columns=names).join(now, on="phenotype", how="inner").dropna(subset=["error"])
 
 

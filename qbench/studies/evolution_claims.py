@@ -1,19 +1,20 @@
 """Chapter 07: the paper's claims on evolved students as predicates on ours, and what was learnt."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from qbench import chapters, evolution, parameters, reference, store
-from qbench.data import specs
 from qbench.distillation import runs
 from qbench.parameters import Evolution
 from qbench.studies import distillation
 from qbench.studies.bit_width_sweep import chance
 
 from . import evolution as study
-from .evolution_networks import MACS, SPACES
+from .evolution_found import Found, as_quick, dominating
+from .evolution_networks import MACS, ROUNDS, SPACES
+from .evolution_tables import unit
 
 STEWART = "stewart2021"
 MODEST = 1.38  # times the baseline's latency: the abstract's 38 % more
@@ -22,77 +23,6 @@ PRINTED_MS = {
     ("resnet32x4", "flex_student"): "lowest_latency_resnet32x4_flexstudent",
     ("resnet32x4", "resnet8x4"): "lowest_latency_resnet32x4_resnet8x4",
 }
-
-
-@dataclass(frozen=True)
-class Found:
-    """What chapter 07 has: parameters, archive, what was measured again, the longer trainings.
-
-    `plain` is the last row of the baseline's training without a teacher, at the search's scale;
-    `final` is there once the chosen networks have been trained for longer.
-    """
-
-    p: Evolution
-    archive: pd.DataFrame
-    again: pd.DataFrame
-    plain: pd.Series
-    final: pd.DataFrame | None = None
-
-    @property
-    def last(self) -> pd.DataFrame:
-        """The last population, each network once, with the latencies measured again."""
-        table = study.populations(self.archive, self.again)
-        return table[table.generation == table.generation.iloc[-1]]
-
-    @property
-    def baseline(self) -> pd.Series:
-        """The baseline with its teacher at the search's scale, latency as measured again."""
-        space = SPACES[self.p.student]
-        name = str(space.decode(space.baseline))
-        now = self.again.set_index("phenotype").loc[name]
-        one = self.archive[self.archive.phenotype == name].iloc[0].copy()
-        for column in ("latency_ms", "low_ms", "high_ms"):
-            one[column] = now[column]
-        return one
-
-    def ended(self, name: str) -> pd.Series:
-        """The longer training of one network, by its name on the page."""
-        return self.final.set_index("name").loc[name]
-
-    @property
-    def images(self) -> int:
-        """Images that test errors were counted on."""
-        return specs.find(self.p.dataset).split["test"]
-
-
-def beside_baselines(found: Found) -> pd.DataFrame:
-    """`populations`, and the baseline with and without its teacher as groups of their own."""
-    taught = found.baseline.to_frame().T.infer_objects()
-    plain = taught.assign(valid_error=found.plain.valid_error, test_error=found.plain.test_error)
-    parts = [
-        study.populations(found.archive, found.again),
-        taught.assign(generation=study.TAUGHT),
-        plain.assign(generation=study.PLAIN),
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def as_quick(students: pd.DataFrame, baseline: pd.Series) -> pd.Series:
-    """Whether each is as quick as the baseline or quicker, as far as noise lets one tell.
-
-    Slower is what `runtimes.distinguishable` calls so: the quartiles do not overlap.
-    """
-    return students.low_ms <= baseline.high_ms
-
-
-def dominating(found: Found, error: float) -> tuple[int, int, int]:
-    """Of the last population: its size, how many are as quick as the baseline with a lower test
-    error than `error`, and of how many of these chance does not explain the difference."""
-    students = found.last
-    quick = students[as_quick(students, found.baseline)]
-    better = quick[quick.test_error < error]
-    sure = better[error - better.test_error > chance(error, found.images)]
-    return len(students), len(better), len(sure)
 
 
 def claims(found: Found, final: pd.DataFrame) -> pd.DataFrame:
@@ -333,7 +263,7 @@ def lessons(found: Found, random: pd.DataFrame | None) -> str:
     errors, times = last.test_error, last.latency_ms / baseline.latency_ms
     lines = [
         f"* The last population has {errors.min():.2f} to {errors.max():.2f} % test error and "
-        f"{times.min():.2f} to {times.max():.2f} times the baseline's {study.unit(p.device)}, "
+        f"{times.min():.2f} to {times.max():.2f} times the baseline's {unit(p.device)}, "
         f"{baseline.latency_ms:.3g}. The baseline has {baseline.test_error:.2f} % with its teacher "
         f"and {found.plain.test_error:.2f} % without.",
         f"* The most accurate student is {best.phenotype}, {times[best.name]:.2f} times the "
@@ -355,11 +285,15 @@ def lessons(found: Found, random: pd.DataFrame | None) -> str:
     if p.device != MACS:
         kept = int(measured.within.astype(bool).sum())
         apart = (measured.search_latency_ms / measured.latency_ms - 1).abs()
+        reach = (measured.highest_ms - measured.lowest_ms) / measured.latency_ms
+        alike = (ROUNDS - 1) / (ROUNDS + 1)  # neither the lowest nor the highest of one more
         lines.append(
             f"* Measured again side by side, {kept} of {len(measured)} latencies of the search lie "
-            f"among the rounds of the new measurement; they differ by {100 * apart.median():.1f} % "
-            f"in the median and {100 * apart.max():.1f} % at most. The search ranked in steps of "
-            f"{100 * p.noise:g} %."
+            f"between the lowest and the highest of the {ROUNDS} rounds, each compiled anew, which "
+            f"are {100 * reach.median():.1f} % apart in the median; if the search's compilation "
+            f"were one like these, {alike * len(measured):.0f} would. The two differ by "
+            f"{100 * apart.median():.1f} % in the median and {100 * apart.max():.1f} % at most. "
+            f"The search ranked in steps of {100 * p.noise:g} %."
         )
     archive = found.archive
     began = archive[archive.generation == 1].error.min()

@@ -8,7 +8,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ CHECKED = 256  # test images whose logits are compared in a search
 BUSY = 0.05  # share of its time that a measurement may wait for a processor
 ATTEMPTS = 5  # of a measurement that waits longer
 LITTLE = 10_000  # images to train on in all: a process would take longer to start
-SECONDS = 1.0  # that a measurement takes, for each network
+ROUNDS, SECONDS = 9, 1.0  # of a measurement; seconds are those of each network
 TIMES = ("latency_ms", "low_ms", "high_ms", "spread", "fastest_ms", "waited")
+RANGE = ("lowest_ms", "highest_ms")  # of the rounds' medians
 MADE = "made.json"
-FILES = ("network.onnx", "network.xml", "network.bin")
+ONNX, IR = "network.onnx", ("network.xml", "network.bin")
 
 
 def device_of(name: str) -> str:
@@ -145,7 +146,7 @@ def _test(dataset: str) -> data.Split:
 def _exported(
     model: nn.Module, images: data.Split, place: Path, device: str, whole_test: bool
 ) -> dict[str, float | str]:
-    onnx, xml = place / "network.onnx", place / "network.xml"
+    onnx, xml = place / ONNX, place / IR[0]
     shown = slice(None) if whole_test else slice(CHECKED)
     pixels, labels = images.images[shown], images.labels[shown]
     try:
@@ -199,15 +200,29 @@ def measured(made: Mapping[str, Any], baseline: Mapping[str, Any], device: str) 
 
 
 def by_turns(
-    folders: Mapping[str, Path], device: str, rounds: int = 9, seconds: float = SECONDS
+    folders: Mapping[str, Path],
+    device: str,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    *,
+    fresh: bool = False,
+    new_process: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """`runtimes.by_turns` of the networks in these folders: `TIMES` and all `rounds` of each.
+    """`runtimes.by_turns` of the networks in these folders: `TIMES` and `RANGE` of each.
 
-    On one thread of a CPU: networks this small gain nothing by more. `seconds` are each network's.
+    On one thread of a CPU: networks this small gain nothing by more. With `fresh` each round
+    measures a compilation of its own; with `new_process` all is done in a process started for it.
     """
-    files = {name: folder / "network.xml" for name, folder in folders.items()}
+    files = {name: folder / IR[0] for name, folder in folders.items()}
     threads = 1 if device == "CPU" else None
-    found = runtimes.by_turns(files, device, threads=threads, rounds=rounds, seconds=seconds)
+    how = {"threads": threads, "rounds": rounds, "seconds": seconds, "fresh": fresh}
+    measure = partial(runtimes.by_turns, device=device, **how)
+    if new_process:
+        (found,) = workers.in_processes(
+            measure, [(files,)], workers=1, title="measured again", leave=False
+        )
+    else:
+        found = measure(files)
     return {
         name: {
             "latency_ms": one.median_ms,
@@ -216,7 +231,8 @@ def by_turns(
             "spread": one.spread,
             "fastest_ms": one.fastest_ms,
             "waited": one.waited,
-            "rounds": one.rounds,
+            "lowest_ms": min(one.rounds),
+            "highest_ms": max(one.rounds),
         }
         for name, one in found.items()
     }
@@ -225,7 +241,7 @@ def by_turns(
 def counted(made: Mapping[str, Any]) -> dict[str, float]:
     """What `by_turns` gives of a network, for the device `macs`."""
     count = made["macs"] / 1e6
-    return dict.fromkeys(TIMES, count) | {"spread": 0.0, "waited": 0.0, "rounds": (count,)}
+    return dict.fromkeys((*TIMES, *RANGE), count) | {"spread": 0.0, "waited": 0.0}
 
 
 def values(made: Mapping[str, Any], latency: Mapping[str, float] | None) -> dict[str, Any]:
@@ -240,11 +256,16 @@ def values(made: Mapping[str, Any], latency: Mapping[str, float] | None) -> dict
     return found | {"reason": made["reason"]}
 
 
-def keep_files(made: Mapping[str, Any], folder: Path, names: Sequence[str] = FILES) -> None:
-    """Copy a network's files to `folder`, where they outlive the search."""
+def keep_files(made: Mapping[str, Any], folder: Path) -> None:
+    """Copy what is needed to measure a network again to `folder`, where it outlives the search."""
     target = folder / made["folder"].name
     with store.writing(target):
         target.mkdir(parents=True, exist_ok=True)
-        for name in (*names, MADE):
+        for name in (*IR, MADE):
             if (made["folder"] / name).exists():
                 shutil.copy2(made["folder"] / name, target / name)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """`onnx`, `xml` and `bin`: the files of a network that was exported."""
+    return {name.rpartition(".")[2]: (folder / name).read_bytes() for name in (ONNX, *IR)}
