@@ -284,14 +284,15 @@ def lessons(found: Found, random: pd.DataFrame | None) -> str:
     measured = found.again.dropna(subset=["within"])
     if p.device != MACS:
         kept = int(measured.within.astype(bool).sum())
-        apart = (measured.search_latency_ms / measured.latency_ms - 1).abs()
+        apart = (measured.search_scaled_ms / measured.latency_ms - 1).abs()
         reach = (measured.highest_ms - measured.lowest_ms) / measured.latency_ms
         alike = (ROUNDS - 1) / (ROUNDS + 1)  # neither the lowest nor the highest of one more
         lines.append(
-            f"* Measured again side by side, {kept} of {len(measured)} latencies of the search lie "
-            f"between the lowest and the highest of the {ROUNDS} rounds, each compiled anew, which "
-            f"are {100 * reach.median():.1f} % apart in the median; if the search's compilation "
-            f"were one like these, {alike * len(measured):.0f} would. The two differ by "
+            f"* Measured again side by side, {kept} of {len(measured)} latencies of the search, "
+            "scaled by what the baseline took then and takes now, lie between the lowest and the "
+            f"highest of the {ROUNDS} rounds, each compiled anew, which are "
+            f"{100 * reach.median():.1f} % apart in the median; if the search's compilation were "
+            f"one like these, {alike * len(measured):.0f} would. The two differ by "
             f"{100 * apart.median():.1f} % in the median and {100 * apart.max():.1f} % at most. "
             f"The search ranked in steps of {100 * p.noise:g} %."
         )

@@ -181,10 +181,12 @@ def remeasured(
 
     `search` are the parameters of `nemokd`, and `device` another than the search's. One row a
     network: `phenotype`, what was measured (`TIMES` and `RANGE` of `evolution_networks`), `TIMES`
-    of the search with `search_` before the names, `search_baseline_ms`, and `within`: whether the
-    search's median lies between the lowest and the highest median of a round now. The search
-    measured one compilation; were it like those of the nine rounds, it would lie between them in
-    8 of 10 cases, since each of ten is as likely as any other to be the lowest or the highest.
+    of the search with `search_` before the names, `search_baseline_ms`, `search_scaled_ms`, the
+    search's median while the baseline takes as long as now (a processor's clock is not the same on
+    another day), and `within`: whether that lies between the lowest and the highest median of a
+    round now. The search measured one compilation; were it like those of the nine rounds, it would
+    lie between them in 8 of 10 cases, since each of ten is as likely as any other to be the lowest
+    or the highest.
     """
     archive = store.run(nemokd, **search)
     student = search["student"]
@@ -206,7 +208,9 @@ def remeasured(
         if str(phenotype) in named.index:
             then = named.loc[str(phenotype)]
             row |= {f"search_{name}": then[name] for name in (*networks.TIMES, "baseline_ms")}
-            row["within"] = bool(one["lowest_ms"] <= then.latency_ms <= one["highest_ms"])
+            scaled = then.latency_ms * now[0]["latency_ms"] / then.baseline_ms
+            row["search_scaled_ms"] = scaled
+            row["within"] = bool(one["lowest_ms"] <= scaled <= one["highest_ms"])
         rows.append(row)
     return pd.DataFrame(rows)
 
