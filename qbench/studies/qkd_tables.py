@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from qbench import reference
 
@@ -24,15 +25,26 @@ def accuracies(table: pd.DataFrame, quantiser: str = THESIS) -> pd.DataFrame:
 
 
 def noise(table: pd.DataFrame) -> float:
-    """Standard deviation (points) of a test accuracy from seed to seed, pooled over all cells.
+    """Standard deviation (points) of a test accuracy from seed to seed, from all cells.
 
-    Cells of fewer than 4 bits are left out: they scatter more, and the thesis has none.
+    Cells of fewer than 4 bits are left out: they scatter more, and the thesis has none. NaN with a
+    single seed.
     """
     ours = accuracies(table)
-    ours = ours[ours.index.get_level_values("weight_bits") >= 4]
-    if ours.shape[1] < 2:
+    return _scatter(ours[ours.index.get_level_values("weight_bits") >= 4])
+
+
+def _scatter(rows: pd.DataFrame) -> float:
+    """Standard deviation over the columns that rows have in common.
+
+    From the median of the rows' variances, in proportion to that of χ²: a few rows that scatter
+    far more than all others, such as trainings of a single epoch, do not count.
+    """
+    freedom = rows.shape[1] - 1
+    if freedom < 1 or not len(rows):
         return float("nan")
-    return float(np.sqrt(ours.var(axis=1, ddof=1).mean()))
+    median = float(rows.var(axis=1, ddof=1).median())
+    return float(np.sqrt(median * freedom / stats.chi2.median(freedom)))
 
 
 def clear(difference: pd.Series, spread: float) -> bool:
@@ -141,7 +153,7 @@ def contrasts(
 
 
 def _ptq_noise(ours: pd.DataFrame, bits: int) -> float:
-    """Standard deviation over seeds of what PTQ to `bits` bits changes, pooled over networks."""
+    """Standard deviation over seeds of what PTQ to `bits` bits changes, from all networks."""
     changes = [
         ours.loc[key] - ours.loc[(key[0], "baseline", 32, -1)]
         for key in ours.index
