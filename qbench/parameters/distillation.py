@@ -17,7 +17,9 @@ from .types import (
     TeacherAndStudent,
     Temperature,
     Whole,
+    Workers,
     split,
+    there_are,
     unique,
 )
 
@@ -59,13 +61,7 @@ class DistillationSurface(Parameters):
     learning_rate: Number = Field(0.05, gt=0, le=1, description="highest learning rate of SGD")
     batch_size: Whole = Field(64, ge=2, le=10_000, description="images a training step")
     augment: bool = Field(False, description="mirror and move the students' images")
-    workers: Whole | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="students trained at once; None: one a core",
-        json_schema_extra={"allowed": "a whole number from 1 to 256, or None"},
-    )
+    workers: Workers = Field(None, description="students trained at once; None: one a core")
 
     @field_validator("repeated", "alphas", mode="before")
     @classmethod
@@ -176,15 +172,7 @@ class Evolution(Parameters):
     )
     final_epochs: Count = Field(2, description="passes of the chosen networks at the end")
 
-    @field_validator("teacher_images", "images")
-    @classmethod
-    def _there_are(cls, value: int | None, info: ValidationInfo) -> int | None:
-        if value is not None and (dataset := info.data.get("dataset")):
-            from qbench.data import specs
-
-            if value > specs.find(dataset).split["train"]:
-                raise ValueError("more than there are")
-        return value
+    _there_are = field_validator("teacher_images", "images")(there_are)
 
     @field_validator("images")
     @classmethod

@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from .types import (
-    Count,
     Fraction,
+    Images,
     ImageSet,
     ListOf,
     Parameters,
@@ -15,6 +15,7 @@ from .types import (
     Share,
     Temperature,
     Whole,
+    Workers,
     split,
     whole,
 )
@@ -44,16 +45,6 @@ Phases = Annotated[
 ]
 
 
-def there_are(value: int | None, info: ValidationInfo) -> int | None:
-    """Refuse more images than the data set has."""
-    if value is not None and (dataset := info.data.get("dataset")):
-        from qbench.data import specs
-
-        if value > specs.find(dataset).split["train"]:
-            raise ValueError("more than there are")
-    return value
-
-
 class PerceptronQkd(Parameters):
     dataset: ImageSet = Field("mnist5k", description="data set")
     networks: ListOf(Dnn) = Field(["dnn30"], description="DNNs besides the two KL_MLPs")
@@ -70,28 +61,13 @@ class PerceptronQkd(Parameters):
         0.01, description="share of all epochs, those of the phases too; one at least"
     )
     seeds: ListOf(Seed) = Field([0, 1], description="random seeds; one training with each")
-    images: Count | None = Field(
-        300,
-        description="training images; None: all",
-        json_schema_extra={
-            "allowed": "a whole number of at least 1 and at most the training images that there "
-            "are, or None"
-        },
-    )
-    workers: Whole | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="processes that train at once; None: one a core",
-        json_schema_extra={"allowed": "a whole number from 1 to 256, or None"},
-    )
+    images: Images = Field(300, description="training images; None: all")
+    workers: Workers = Field(None, description="processes that train at once; None: one a core")
 
     @field_validator("phases", mode="before")
     @classmethod
     def _typed(cls, value: object) -> object:
         return split(value)
-
-    _there_are = field_validator("images")(there_are)
 
 
 def _bits_and_ranges(value: str) -> str:
@@ -134,21 +110,6 @@ class DenseNetQkd(Parameters):
     distilled: bool = Field(False, description="distil the student in float32 too, as Table 5.9")
     share: Fraction = Field(0.001, description="share of all epochs, one at least")
     seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")
-    images: Count | None = Field(
-        64,
-        description="training images; None: all",
-        json_schema_extra={
-            "allowed": "a whole number of at least 1 and at most the training images that there "
-            "are, or None"
-        },
-    )
+    images: Images = Field(64, description="training images; None: all")
     augment: bool = Field(False, description="mirror and move the training images")
-    workers: Whole | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="processes that train at once; None: one a core",
-        json_schema_extra={"allowed": "a whole number from 1 to 256, or None"},
-    )
-
-    _there_are = field_validator("images")(there_are)
+    workers: Workers = Field(None, description="processes that train at once; None: one a core")

@@ -9,7 +9,14 @@ import re
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 
 from qbench.errors import UserError
 
@@ -84,6 +91,16 @@ def _runtime_device(value: str) -> str:
         raise Refused(str(error)) from None
 
 
+def there_are(value: int | None, info: ValidationInfo) -> int | None:
+    """Refuse more images than the data set has."""
+    if value is not None and (dataset := info.data.get("dataset")):
+        from qbench.data import specs
+
+        if value > specs.find(dataset).split["train"]:
+            raise ValueError("more than there are")
+    return value
+
+
 def ListOf(item: Any) -> Any:
     """A list without repeats, at least one long, which may be typed as `2,3,4`."""
     typed = BeforeValidator(split)
@@ -109,6 +126,20 @@ Multipliers = Literal["lut", "dsp"]
 Configuration = Annotated[str, AfterValidator(_configuration)]
 Parallelism = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(whole)]
+Images = Annotated[
+    Count | None,
+    AfterValidator(there_are),
+    Field(
+        json_schema_extra={
+            "allowed": "a whole number of at least 1 and at most the training images that there "
+            "are, or None"
+        }
+    ),
+]
+Workers = Annotated[
+    Annotated[int, Field(ge=1, le=256), BeforeValidator(whole)] | None,
+    Field(json_schema_extra={"allowed": "a whole number from 1 to 256, or None"}),
+]
 Temperature = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), BeforeValidator(number)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(number)]
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), BeforeValidator(number)]

@@ -24,7 +24,8 @@ from torch import nn
 
 from qbench import checkpoints, data, paths, store, threads, workers
 from qbench.data import specs as specs_of
-from qbench.distillation.errors import number, whole
+from qbench.distillation import Distillation, DistillationError
+from qbench.distillation.errors import whole
 from qbench.errors import nearest
 from qbench.models import mlp
 from qbench.models.convolutional import NETWORKS, build, parameters
@@ -154,10 +155,10 @@ def check(spec: Spec) -> None:
         )
     if not whole(spec["seed"]) or not 0 <= spec["seed"] < 2**31:
         raise StudyError(f"seed must be a whole number from 0 to 2**31 - 1, not {spec['seed']!r}.")
-    if not number(spec["alpha"]) or not 0 <= spec["alpha"] <= 1:
-        raise StudyError(f"alpha must be a number from 0 to 1, not {spec['alpha']!r}.")
-    if not number(spec["temperature"]) or spec["temperature"] <= 0:
-        raise StudyError(f"temperature must be a number above 0, not {spec['temperature']!r}.")
+    try:
+        Distillation(spec["alpha"], spec["temperature"], form="vailakis_kl")
+    except DistillationError as error:  # a sentence that fits here as well
+        raise StudyError(str(error)) from None
     if (phase.kind in TAUGHT) != (spec["teacher"] is not None):
         needs = "needs a teacher" if phase.kind in TAUGHT else "has no teacher"
         raise StudyError(f"the phase {phase.kind!r} {needs}.")

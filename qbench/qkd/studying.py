@@ -70,11 +70,14 @@ def study(
         missing = {"epoch": 0, "train_loss": math.nan, "train_error": math.nan}
         return [pd.DataFrame([missing | row]) for row in evaluated(stack, images)]
     together = phase.kind == "cs"
-    parts: dict[str, Any] = {"stack": stack, "optimiser": _optimiser(stack, phase)}
+    parts: dict[str, Any] = {
+        "stack": stack,
+        "optimiser": _Optimiser(stack, phase.weight_decay),
+    }
     if together:
         parts |= {
             "teacher": teachers.network,
-            "teacher_optimiser": _optimiser(teachers.network, phase),
+            "teacher_optimiser": _Optimiser(teachers.network, phase.weight_decay),
         }
     before = checkpoints.load(checkpoint)
     if before:
@@ -202,10 +205,6 @@ class _Optimiser:
                 kept.copy_(saved)
 
 
-def _optimiser(module: nn.Module, phase: Phase) -> _Optimiser:
-    return _Optimiser(module, phase.weight_decay)
-
-
 class _Sums:
     """What an epoch adds up for each member."""
 
@@ -249,7 +248,7 @@ def _cut(pixels: Tensor, places: Tensor, draw: Sequence[int] | None) -> Tensor:
     for member, chosen in enumerate(places):
         batch = pixels[chosen]
         if draw is not None:
-            batch = augmented(batch, torch.Generator().manual_seed(draw[member] % 2**63))
+            batch = augmented(batch, torch.Generator().manual_seed(draw[member]))
         cut.append(batch.permute(0, 3, 1, 2))  # (B, C, H, W), channels last
     return cut[0][None] if len(cut) == 1 else torch.stack(cut)
 

@@ -124,8 +124,9 @@ def contrasts(
     Columns: `contrast`, `published` (points, one training each), `ours` (mean over seeds), `half`
     (of its interval), `chance` (how far apart two equal trainings lie by chance, twice the standard
     deviation of a difference), `published_clear` (whether the published difference is larger) and
-    `ours_clear` (whether the interval leaves out 0). The deviation is pooled: √2 `noise` for two
-    trainings; for PTQ, which changes one training, that of its differences from float32.
+    `ours_clear` (whether the interval leaves out 0). The deviation is √2 `noise` for two
+    trainings; for PTQ, which changes one training, that of its differences from float32, pooled
+    over networks.
     """
     ours = accuracies(table)
     theirs_of = printed.drop_duplicates(KEYS).set_index(KEYS)["value"]
