@@ -86,6 +86,18 @@ def test_eight_bits_in_onnx_runtime_are_wrong_as_often(quantiser, per_channel):
     assert row["bytes"] < 1.05 * row["parameters"]
 
 
+@pytest.mark.parametrize("quantiser", ["minmax", "learnt"])
+@pytest.mark.filterwarnings("ignore:.*no longer finite")
+def test_what_starts_from_a_diverged_training_has_no_errors_and_no_file(quantiser):
+    float32 = FLOAT | {"learning_rate": 1e30, "batch_size": 20}
+    rounded = FLOAT | {"start": float32, "weight_bits": 8, "act_bits": 8, "quantiser": quantiser}
+    after = rounded | {"phase": "ptq", "epochs": 0}
+    for table in runs.studies([float32, after, rounded]):
+        assert table.test_error.isna().all()
+    with pytest.raises(StudyError, match="dnn30 has no ONNX file: its training diverged."):
+        exported(study=after)
+
+
 def test_a_smaller_teacher_is_allowed_and_named():
     with pytest.warns(UserWarning, match="dnn30 has 24,790 parameters, its student dnn300 328,810"):
         runs.studies([TUTOR | {"phase": "ts", "teacher": FLOAT}])

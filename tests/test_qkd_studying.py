@@ -20,7 +20,7 @@ from qkd_toy import (
     train,
 )
 
-from qbench import threads
+from qbench import checkpoints, threads
 from qbench.qkd import Bits, Phase, Stack, StudyError, Teachers, study
 from qbench.qkd.networks import joined, parts, signed_inputs
 from qbench.quantizers.ranges import Learnt, MinMax
@@ -184,11 +184,33 @@ def test_every_layer_is_quantised_and_the_input_keeps_eight_bits(kind):
     assert sorted(found) == [2, 2, 2, 3, 3, 8]
 
 
-def test_a_loss_that_is_no_longer_finite_is_named():
-    with pytest.raises(FloatingPointError, match="the loss with seed 1 is (nan|inf) in epoch"):
-        made = stack()
+@pytest.mark.parametrize("bits", [None, Bits(2, 2, "learnt")])
+def test_a_loss_that_is_no_longer_finite_is_named_and_leaves_the_others_alone(bits):
+    def diverging():
+        made = stack(bits=bits)
         made.weights[0].data[1] = float("inf")
-        train("ss", made)
+        return made
+
+    _, whole, _ = train("ss", stack(bits=bits))
+    sentence = "with seed 1 the loss was no longer finite in epoch 1; its errors are missing."
+    with pytest.warns(UserWarning, match=sentence) as said:
+        _, tables, _ = train("ss", diverging())
+    assert len(said) == 1
+    for member in (0, 2):
+        pd.testing.assert_frame_equal(tables[member], whole[member])
+    assert tables[1].epoch.tolist() == [1]
+    assert tables[1][["valid_error", "test_error"]].isna().all(axis=None)
+
+
+def test_a_stack_without_a_finite_loss_is_not_trained_further(monkeypatch, tmp_path):
+    made = stack()
+    for weight in made.weights:
+        weight.data[:] = float("nan")
+    saved = []
+    monkeypatch.setattr(checkpoints, "save", lambda file, state: saved.append(len(state["log"])))
+    with pytest.warns(UserWarning, match="no longer finite"):
+        train("ss", made, checkpoint=tmp_path / "state.pt")
+    assert saved == [1]
 
 
 @pytest.mark.parametrize(

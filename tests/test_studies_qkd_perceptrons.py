@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qbench import chapters, parameters, reference
 from qbench.qkd import runs
@@ -10,6 +12,7 @@ from qbench.studies import qkd_perceptrons as study
 from qbench.studies import qkd_perceptrons_claims as judged
 from qbench.studies import qkd_perceptrons_tables as shown
 from qbench.studies import qkd_tables as tables
+from qbench.studies.qkd_verdicts import Judge
 
 NAME = "08_qkd_perceptrons"
 
@@ -183,6 +186,60 @@ def test_claims_hold_on_the_thesis_own_numbers():
         "co_studying_contributes",
     ):
         assert said[name] == "trend", name
+
+
+def test_claims_are_settled_where_seeds_leave_no_doubt():
+    def said(scatter, **more):
+        found = judged.claims(as_printed(scatter=scatter, **more), "mnist").set_index("claim")
+        statements = reference.claims(tables.VAILAKIS).set_index("claim")["statement"]
+        return {name: found["seeds"].get(text) for name, text in statements.items()}
+
+    exact, noisy = said(0.001), said(0.1)
+    assert {exact["dnn_800_beats_dnn_1200"], exact["qkd_beats_qat"]} == {"settled"}
+    assert noisy["dnn_800_beats_dnn_1200"] == "not settled"  # 0.05 points
+    assert noisy["qkd_beats_qat"] == "settled"  # 0.44 points
+    alone = said(0.0, seeds=(0,))
+    assert alone["qkd_beats_qat"] == "one seed: cannot tell"
+
+
+@given(
+    means=st.lists(st.sampled_from([-2.0, -0.1, 0.1, 2.0]), min_size=1, max_size=4),
+    scatter=st.sampled_from([0.01, 1.0]),
+)
+def test_a_verdict_over_differences_is_as_sure_as_those_that_decide_it(means, scatter):
+    judge = Judge(as_printed(), "why")
+    numbers = np.random.default_rng(0)
+    differences = [pd.Series(mean + scatter * numbers.normal(size=5)) for mean in means]
+    every, some = (call(differences, spread=scatter) for call in (judge.every, judge.some))
+    over = [one.mean() > 0 for one in differences]
+    sure = [tables.clear(one, scatter) for one in differences]
+    assert (every.holds, some.holds) == (all(over), any(over))
+    refuted = any(s for s, o in zip(sure, over, strict=True) if not o)
+    shown = any(s for s, o in zip(sure, over, strict=True) if o)
+    assert every.sure == (all(sure) if every.holds else refuted)
+    assert some.sure == (shown if some.holds else all(sure))
+    assert (every & some) == every  # all of them implies one of them
+    assert ~~every == every
+
+
+def test_a_training_that_diverged_is_named_and_left_out():
+    table = as_printed(scatter=0.01)
+    gone = (table.method == "qat") & (table.seed == 1) & (table.weight_bits == 8)
+    gone &= table.network == study.STUDENT
+    lost = table.assign(test_error=table.test_error.mask(gone),
+                        valid_error=table.valid_error.mask(gone))  # fmt: skip
+    text = tables.diverged(lost, study.TITLES)
+    assert f"1 of the {len(table)} trainings diverged" in text
+    assert "KL_MLP_Student, QAT (SS) at 8 bits (minmax): 1" in text
+    assert tables.diverged(table, study.TITLES) == f"None of the {len(table)} trainings diverged."
+    whole, found = contrasts(table), contrasts(lost)
+    assert found.ours.notna().all()
+    assert (whole.half < found.half).any()
+    before = tables.recommended(table, study.STUDENT)
+    after = tables.recommended(lost, study.STUDENT)
+    assert "QAT (SS)" not in " ".join(after[["best", "as good"]].iloc[0])
+    assert len(after) == len(before)
+    assert len(judged.claims(lost, "mnist")) == len(judged.claims(table, "mnist"))
 
 
 def test_the_best_training_and_its_equals():

@@ -54,7 +54,7 @@ def exported(*, study: runs.Spec) -> pd.DataFrame:
     One row: `test_error` (%, PyTorch), `onnx_error` (%, ONNX Runtime), `classes_differ` (images
     that the two put into different classes), `images`, `bytes` of the file, `parameters` and
     `integers`, how many numbers the file holds as integers. Raises `StudyError` for a network of
-    other bits, before any work.
+    other bits before any work, and for one whose training diverged.
     """
     spec = runs.complete(study)
     if (spec["weight_bits"], spec["act_bits"]) != (EIGHT, EIGHT):
@@ -65,6 +65,8 @@ def exported(*, study: runs.Spec) -> pd.DataFrame:
     stack = runs.network_of(spec)
     pictures = runs.load(spec["dataset"], spec["network"], 1)
     network = stack.network(0)
+    if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
+        raise StudyError(f"{spec['network']} has no ONNX file: its training diverged.")
     with tempfile.TemporaryDirectory(prefix="qbench-") as folder:
         file = to_onnx(network, pictures.test.images, Path(folder, "network.onnx"))
         size, integers = file.stat().st_size, _integers(file)

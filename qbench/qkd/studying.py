@@ -1,6 +1,7 @@
 """One phase of training, for a stack of networks: the loop, to be read from top to bottom."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,10 @@ def study(
     `augment` mirrors and moves images (N, C, H, W). If `checkpoint` exists, training goes on from
     it to the same numbers; it is replaced atomically after every epoch. The stack, and a
     co-studying teacher, are left in evaluation mode.
-    Raises `StudyError` for what does not fit before any step, `FloatingPointError` when a loss is
-    no longer finite, and `store.StoreError` when the checkpoint cannot be written.
+    The table of a member whose loss is no longer finite ends with that epoch, its errors are
+    missing, and a warning names it; the others go on.
+    Raises `StudyError` for what does not fit before any step, and `store.StoreError` when the
+    checkpoint cannot be written.
     """
     _check(stack, images, phase, seeds, teachers)
     pixels, labels = _channels_last(images.train.images), images.train.labels
@@ -93,6 +96,8 @@ def study(
                mininterval=1, **({} if progress else {"disable": True}))  # fmt: skip
     with bar:
         for epoch in range(len(log) + 1, phase.epochs + 1):
+            if log and not any(_finite(log[-1])):
+                break
             stack.train()
             teachers and teachers.network.train(together)
             sums = _Sums(stack.members)
@@ -112,10 +117,10 @@ def study(
                 sums.add(loss, wrong(said.detach(), truth), places.shape[1])
                 bar.update()
             log.append(sums.row(epoch, together))
-            _check_finite(log[-1], title, seeds)
             if checkpoint:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save(checkpoint, state | {"log": log})
+    _warn_of_diverged(log, title, seeds)
     return _tables(log, stack, images, teachers if together else None)
 
 
@@ -130,9 +135,13 @@ def evaluated(stack: nn.Module, images: "data.Dataset") -> list[dict[str, float]
 
 @torch.no_grad()
 def errors(stack: nn.Module, split: "data.Split") -> Tensor:
-    """What each member gets wrong of a split: %, (M,), in evaluation mode."""
-    predicted = logits(stack, split.images).argmax(2)
-    return 100 * (predicted != split.labels).double().mean(1)
+    """What each member gets wrong of a split: %, (M,), in evaluation mode.
+
+    NaN for a member whose logits are not finite: its training diverged, and it has no answer.
+    """
+    said = logits(stack, split.images)
+    wrong = 100 * (said.argmax(2) != split.labels).double().mean(1)
+    return wrong.where(said.isfinite().all(2).all(1), math.nan)
 
 
 @torch.no_grad()
@@ -263,7 +272,7 @@ def _tables(
     for member in range(stack.members):
         rows = [
             {name: value if name == "epoch" else value[member] for name, value in row.items()}
-            for row in log
+            for row in log[: _diverged(log, member)]
         ]
         table = pd.DataFrame(rows)
         for name, values in last.items():
@@ -272,13 +281,25 @@ def _tables(
     return tables
 
 
-def _check_finite(row: dict[str, Any], title: str, seeds: Sequence[int]) -> None:
-    for name in ("train_loss", "teacher_loss"):
-        for seed, loss in zip(seeds, row.get(name, []), strict=False):
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"{title}: the loss with seed {seed} is {loss} in epoch {row['epoch']}."
-                )
+def _finite(row: dict[str, Any]) -> list[bool]:
+    """Whether each member's loss of an epoch, and its teacher's, is finite."""
+    losses = [row[name] for name in ("train_loss", "teacher_loss") if name in row]
+    return [all(map(math.isfinite, own)) for own in zip(*losses, strict=True)]
+
+
+def _diverged(log: list[dict[str, Any]], member: int) -> int | None:
+    """The first epoch in which a member's loss was not finite."""
+    return next((row["epoch"] for row in log if not _finite(row)[member]), None)
+
+
+def _warn_of_diverged(log: list[dict[str, Any]], title: str, seeds: Sequence[int]) -> None:
+    for member, seed in enumerate(seeds):
+        if (epoch := _diverged(log, member)) is not None:
+            warnings.warn(
+                f"{title}: with seed {seed} the loss was no longer finite in epoch {epoch}; its "
+                "errors are missing.",
+                stacklevel=3,
+            )
 
 
 def _check(

@@ -14,6 +14,7 @@ from .qkd import METHODS
 from .qkd_densenets import DISTILLED, MODIFIED, TITLES, title, trained
 from .qkd_tables import KEYS, THESIS, VAILAKIS, accuracies
 from .qkd_tables import published as published_in
+from .qkd_verdicts import Judge, said
 
 TABLES = {"cifar10": ("5_5", "5_10", "5_12", "5_13", "5_15"), "cifar100": ("5_6", "5_10", "5_16")}
 FORMS = {"cifar10": "table_6_1", "cifar100": "table_6_2"}
@@ -144,46 +145,60 @@ def as_trained(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
 
 
 def claims(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
-    """The thesis' claims about DenseNets as predicates on our means, a row each."""
-    ours = accuracies(as_trained(table, p)).mean(axis=1)
-    rows: list[dict[str, Any]] = []
-    why = f"ours: {p.dataset}, at the scale of this page"
-
-    def judge(name: str, holds: bool, words: str) -> None:
-        rows.append(reference.claim(VAILAKIS, name, holds=holds, ours=words, why=why))
-
-    student, widths = p.student, [bits for bits, _ in trained(p)]
+    """The thesis' claims about DenseNets as predicates on our means, a row each; see `Judge`."""
+    judge = Judge(as_trained(table, p), f"ours: {p.dataset}, at the scale of this page")
     of = {
-        (method, bits): ours[student, method, bits, -1.0]
+        (method, bits): judge.ours.loc[key]
         for method in METHODS
-        for bits in (32, *widths)
-        if (student, method, bits, -1.0) in ours.index
+        for bits in (32, *(bits for bits, _ in trained(p)))
+        if judge.has(key := (p.student, method, bits, -1.0))
     }
+    _training_claims(judge, of)
+    _form_claims(judge, p)
+    return judge.judged()
+
+
+def _training_claims(judge: Judge, of: Mapping[tuple[str, int], pd.Series]) -> None:
+    """What each training does to the student; `of` has its accuracies by (method, bits)."""
     float32 = of["baseline", 32]
-    gains = {b: of["qat", b] - of["ptq", b] for b in widths if ("ptq", b) in of}
-    if 8 in gains and 4 in gains:
-        words = _said(gains, "QAT over PTQ")
-        judge("qat_8_bit_improves_every_densenet", gains[8] > 0, words)
-        judge("qat_matters_more_at_4_bit", gains[4] > gains[8], words)
+    widths = [bits for method, bits in of if method == "qkd"]
+
+    def gains(first: str, second: str) -> dict[int, pd.Series]:
+        both = [b for b in widths if (first, b) in of and (second, b) in of]
+        return {b: of[first, b] - of[second, b] for b in both}
+
+    over_ptq = gains("qat", "ptq")
+    if {4, 8} <= over_ptq.keys():
+        words = said(over_ptq, "QAT over PTQ")
+        judge.say("qat_8_bit_improves_every_densenet", judge.every([over_ptq[8]]), words)
+        more = judge.every([over_ptq[4] - over_ptq[8]])
+        judge.say("qat_matters_more_at_4_bit", more, words)
     if 8 in widths:
-        words = f"float32 {float32:.2f} %, at 8 bits QAT {of['qat', 8]:.2f} %"
-        judge("qat_8_bit_mostly_beats_float", of["qat", 8] > float32, words)
-        judge("qat_alone_not_sufficient_on_cifar10", of["qat", 8] < float32, words)
+        words = f"float32 {float32.mean():.2f} %, at 8 bits QAT {of['qat', 8].mean():.2f} %"
+        over = judge.every([of["qat", 8] - float32])
+        judge.say("qat_8_bit_mostly_beats_float", over, words)
+        below = judge.every([float32 - of["qat", 8]])
+        judge.say("qat_alone_not_sufficient_on_cifar10", below, words)
         both = {m: of[m, 8] for m in ("qat+kd", "qkd")}
-        words = f"float32 {float32:.2f} %, SS+TS {both['qat+kd']:.2f} %, QKD {both['qkd']:.2f} %"
-        judge("ss_ts_and_qkd_beat_baseline_on_cifar10", min(both.values()) > float32, words)
-    best = {b: max(METHODS, key=lambda m, b=b: of.get((m, b), -1.0)) for b in widths}
-    words = ", ".join(f"{b} bits: {METHODS[method]}" for b, method in best.items())
-    judge("qkd_is_best_on_cifar10", set(best.values()) == {"qkd"}, words)
-    beats = {b: of["qkd", b] - of["qat", b] for b in widths}
-    judge("qkd_always_beats_qat_on_cifar10", min(beats.values()) > 0, _said(beats, "QKD over QAT"))
-    helps = {b: of["qkd", b] - of["qat+kd", b] for b in widths}
-    judge("co_studying_contributes", min(helps.values()) > 0, _said(helps, "QKD over SS+TS"))
-    rows += _form_claims(table, p, why)
-    return pd.DataFrame(rows)
+        words = f"float32 {float32.mean():.2f} %, " + ", ".join(
+            f"{METHODS[m]} {value.mean():.2f} %" for m, value in both.items()
+        )
+        over = judge.every([value - float32 for value in both.values()])
+        judge.say("ss_ts_and_qkd_beat_baseline_on_cifar10", over, words)
+    if not widths:
+        return
+    rivals = [gains("qkd", method) for method in METHODS if method != "qkd"]
+    best = judge.every([gain for by_bits in rivals for gain in by_bits.values()])
+    first = {b: max((v.mean(), m) for (m, bits), v in of.items() if bits == b) for b in widths}
+    words = ", ".join(f"{b} bits: {METHODS[method]}" for b, (_, method) in first.items())
+    judge.say("qkd_is_best_on_cifar10", best, words)
+    for name, other in (("qkd_always_beats_qat_on_cifar10", "qat"),
+                        ("co_studying_contributes", "qat+kd")):  # fmt: skip
+        over = gains("qkd", other)
+        judge.say(name, judge.every(over.values()), said(over, f"QKD over {METHODS[other]}"))
 
 
-def _form_claims(table: pd.DataFrame, p: DenseNetQkd, why: str) -> list[dict[str, Any]]:
+def _form_claims(judge: Judge, p: DenseNetQkd) -> None:
     """Section 6.1: what fusion does, and what the modified form costs."""
     found = forms(p)
     modified = found["network"].str.endswith("modified")
@@ -194,44 +209,26 @@ def _form_claims(table: pd.DataFrame, p: DenseNetQkd, why: str) -> list[dict[str
         f"{row.network}: {row.parameters:,} to {row._6:,}"
         for row in found[modified].rename(columns={"parameters fused": "_6"}).itertuples()
     )
-    rows = [
-        reference.claim(
-            VAILAKIS,
-            "batch_norm_fusion_shrinks_model",
-            holds=bool(smaller.all()),
-            ours=f"parameters of the modified form: {words}",
-            why=why,
-        ),
-        reference.claim(
-            VAILAKIS,
-            "preactivation_prevents_fusion",
-            holds=bool((left == norms).all()),
-            ours=f"of the original's batch norms {int(norms.sum() - left.sum())} of "
-            f"{int(norms.sum())} can be fused, the second of each layer",
-            why="the second batch norm of a layer follows its 1×1 convolution directly; the first "
-            "follows a concatenation and cannot be fused",
-        ),
-    ]
-    both = both_forms(table)
-    if len(both):
-        gaps = both["modified (%)"] - both["original (%)"]
-        words = ", ".join(
-            f"{name} {gap:+.2f}" for name, gap in zip(both["network"], gaps, strict=True)
-        )
-        rows.append(
-            reference.claim(
-                VAILAKIS,
-                "modified_densenet_is_comparable",
-                holds=bool((gaps > -1).all()),
-                ours=f"modified minus original: {words} points",
-                why=why,
-            )
-        )
-    return rows
-
-
-def _said(gains: Mapping[int, float], what: str) -> str:
-    return f"{what}: " + ", ".join(f"{b} bits {gain:+.2f}" for b, gain in gains.items()) + " points"
+    judge.fact(
+        "batch_norm_fusion_shrinks_model",
+        bool(smaller.all()),
+        f"parameters of the modified form: {words}",
+    )
+    judge.fact(
+        "preactivation_prevents_fusion",
+        bool((left == norms).all()),
+        f"of the original's batch norms {int(norms.sum() - left.sum())} of {int(norms.sum())} can "
+        "be fused, the second of each layer",
+        why="the second batch norm of a layer follows its 1×1 convolution directly; the first "
+        "follows a concatenation and cannot be fused",
+    )
+    keys = {n: [(n + form, "baseline", 32, -1.0) for form in (MODIFIED, "")] for n in TITLES}
+    gaps = {TITLES[n]: judge.gain(*both) for n, both in keys.items() if judge.has(*both)}
+    if gaps:
+        words = ", ".join(f"{name} {gap.mean():+.2f}" for name, gap in gaps.items())
+        comparable = judge.every([gap + 1 for gap in gaps.values()])
+        words = f"modified minus original: {words} points"
+        judge.say("modified_densenet_is_comparable", comparable, words)
 
 
 def lessons(table: pd.DataFrame, p: DenseNetQkd) -> str:

@@ -1,17 +1,16 @@
 """Chapter 08: ours beside the thesis' tables, differences beside what seeds do, and its claims."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
-from qbench import reference
-
 from .qkd import METHODS
 from .qkd_perceptrons import STUDENT, TEACHER, TITLES, TUTOR
-from .qkd_tables import VAILAKIS, accuracies, clear, noise
+from .qkd_tables import accuracies, clear, noise, ptq_noise
 from .qkd_tables import published as published_in
+from .qkd_verdicts import Judge, said
 
+WIDTHS = (8, 4, 3, 2, 1)
 TABLES = ("5_3", "5_4", "5_7", "5_8", "5_10", "5_11", "5_14")
 
 
@@ -60,117 +59,116 @@ CONTRASTS = {
 
 
 def claims(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The thesis' claims about MNIST as predicates on our means, a row each; see `contrasts`."""
-    ours = accuracies(table).mean(axis=1)
-    rows: list[dict[str, Any]] = []
-    scale = f"ours: {dataset}, at the scale of this page"
+    """The thesis' claims about MNIST as predicates on our means, a row each; see `Judge`."""
+    judge = Judge(table, f"ours: {dataset}, at the scale of this page")
+    _float32_claims(judge)
+    _quantisation_claims(judge)
+    return judge.judged()
 
-    def has(*cells: tuple) -> bool:
-        return all(cell in ours.index for cell in cells)
 
-    def judge(name: str, holds: bool, words: str, why: str = "") -> None:
-        rows.append(reference.claim(VAILAKIS, name, holds=holds, ours=words, why=why or scale))
-
+def _float32_claims(judge: Judge) -> None:
     dnns = {
-        n: ours[n, "baseline", 32, -1]
+        n: judge.ours.loc[key]
         for n in TITLES
-        if n[:3] == "dnn" and has((n, "baseline", 32, -1))
+        if n[:3] == "dnn" and judge.has(key := (n, "baseline", 32, -1))
     }
     if {"dnn800", "dnn1200"} <= dnns.keys():
-        words = ", ".join(f"{TITLES[n]} {value:.2f} %" for n, value in dnns.items())
-        judge("dnn_800_is_best_dnn", max(dnns, key=dnns.get) == TUTOR, words)
-        judge("dnn_800_beats_dnn_1200", dnns["dnn800"] > dnns["dnn1200"], words)
-    gains = _kd_gains(ours, dnns)
+        words = ", ".join(f"{TITLES[n]} {value.mean():.2f} %" for n, value in dnns.items())
+        judge.say("dnn_800_is_best_dnn", judge.best(dnns, TUTOR), words)
+        over = dnns["dnn800"] - dnns["dnn1200"]
+        judge.say("dnn_800_beats_dnn_1200", judge.every([over]), words)
+    gains = _kd_gains(judge.ours, dnns)
     if {"dnn30", "dnn300"} <= gains.keys():
-        best = {n: by_alpha.max() for n, by_alpha in gains.items()}
+        best = {n: max(by_alpha, key=lambda a: by_alpha[a].mean()) for n, by_alpha in gains.items()}
+        most = {n: gains[n][alpha] for n, alpha in best.items()}
         words = ", ".join(
-            f"{TITLES[n]} {gain:+.2f} points at best (α {gains[n].idxmax():g})"
-            for n, gain in best.items()
+            f"{TITLES[n]} {gain.mean():+.2f} points at best (α {best[n]:g})"
+            for n, gain in most.items()
         )
-        judge("kd_improves_both_dnn_students", min(best.values()) > 0, words)
-        judge("kd_helps_small_networks_most", best["dnn30"] > best["dnn300"], words)
-        judge("dnn_30_best_alpha", gains["dnn30"].idxmax() == 0.2, words)
-    student, teacher = ours[STUDENT, "baseline", 32, -1], ours[TEACHER, "baseline", 32, -1]
-    kd = [value for key, value in ours.items() if key[:3] == (STUDENT, "kd", 32)]
+        judge.say("kd_improves_both_dnn_students", judge.every(most.values()), words)
+        smaller_gains_more = judge.every(
+            [most["dnn30"] - most["dnn300"]], spread=2**0.5 * judge.spread
+        )
+        judge.say("kd_helps_small_networks_most", smaller_gains_more, words)
+        if 0.2 in gains["dnn30"]:
+            judge.say("dnn_30_best_alpha", judge.best(gains["dnn30"], 0.2), words)
+    student, teacher = (STUDENT, "baseline", 32, -1), (TEACHER, "baseline", 32, -1)
+    kd = next((key for key in judge.ours.index if key[:3] == (STUDENT, "kd", 32)), None)
     if kd:
-        words = f"student {student:.2f} %, distilled {kd[0]:.2f} %, teacher {teacher:.2f} %"
-        judge("kd_gain_on_kl_mlp_is_small", 0 < kd[0] - student < 1, words)
-        judge("kd_student_beats_kl_mlp_teacher", kd[0] > teacher, words)
-    rows += _quantisation_claims(ours, student, teacher, scale)
-    return pd.DataFrame(rows)
+        means = [judge.ours.loc[key].mean() for key in (student, kd, teacher)]
+        words = "student {:.2f} %, distilled {:.2f} %, teacher {:.2f} %".format(*means)
+        gain = judge.gain(kd, student)
+        judge.say("kd_gain_on_kl_mlp_is_small", judge.every([gain, 1 - gain]), words)
+        over = judge.every([judge.gain(kd, teacher)])
+        judge.say("kd_student_beats_kl_mlp_teacher", over, words)
 
 
-def _kd_gains(ours: pd.Series, dnns: Mapping[str, float]) -> dict[str, pd.Series]:
+def _kd_gains(
+    ours: pd.DataFrame, dnns: Mapping[str, pd.Series]
+) -> dict[str, dict[float, pd.Series]]:
     """Points that distillation gains, by α, of each distilled DNN."""
-    found: dict[str, dict[float, float]] = {}
-    for (network, method, _, alpha), value in ours.items():
+    found: dict[str, dict[float, pd.Series]] = {}
+    for network, method, bits, alpha in ours.index:
         if method == "kd" and network in dnns:
-            found.setdefault(network, {})[alpha] = value - dnns[network]
-    return {network: pd.Series(by_alpha) for network, by_alpha in found.items()}
+            accuracy = ours.loc[(network, method, bits, alpha)]
+            found.setdefault(network, {})[alpha] = accuracy - dnns[network]
+    return found
 
 
-def _quantisation_claims(
-    ours: pd.Series, student: float, teacher: float, scale: str
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-
-    def judge(name: str, holds: bool, words: str) -> None:
-        rows.append(reference.claim(VAILAKIS, name, holds=holds, ours=words, why=scale))
-
+def _quantisation_claims(judge: Judge) -> None:
     losses = {
         bits: {
-            n: ours[n, "baseline", 32, -1] - ours[n, "ptq", bits, -1]
+            n: judge.gain((n, "baseline", 32, -1), (n, "ptq", bits, -1))
             for n in TITLES
-            if (n, "ptq", bits, -1) in ours.index
+            if judge.has((n, "ptq", bits, -1), (n, "baseline", 32, -1))
         }
-        for bits in (8, 4, 2)
+        for bits in WIDTHS
     }
+    # PTQ changes one training: what seeds do to the change is less than to two trainings.
+    noises = {bits: ptq_noise(judge.ours, bits) / 2**0.5 for bits in WIDTHS if losses[bits]}
     if losses[8] and losses[4]:
         words = f"lost at 8 bits {_range(losses[8])}, at 4 bits {_range(losses[4])} points"
-        judge("ptq_4_bit_degrades_most", all(losses[4][n] > losses[8][n] for n in losses[8]), words)
+        more = [losses[4][n] - losses[8][n] for n in losses[8]]
+        degrades = judge.every(more, spread=max(noises[4], noises[8]))
+        judge.say("ptq_4_bit_degrades_most", degrades, words)
     if losses[8]:
-        small = max(abs(value) for value in losses[8].values()) < 0.5
-        both = min(losses[8].values()) < 0 < max(losses[8].values())
-        words = f"from {-max(losses[8].values()):+.2f} to {-min(losses[8].values()):+.2f} points"
-        judge("ptq_8_bit_varies", small and both, words)
+        of = losses[8].values()
+        small = judge.every([0.5 - sign * one for one in of for sign in (1, -1)], spread=noises[8])
+        both = judge.some(of, spread=noises[8]) & judge.some([-x for x in of], spread=noises[8])
+        means = [-one.mean() for one in of]
+        words = f"from {min(means):+.2f} to {max(means):+.2f} points"
+        judge.say("ptq_8_bit_varies", small & both, words)
     if losses[2]:
-        words = f"lost at 2 bits {_range(losses[2])} points"
-        judge("ptq_can_lose_much_accuracy", max(losses[2].values()) > 5, words)
-    for method, name in (("qat", "qat_and_qkd_minimise_loss"), ("qkd", "qkd_beats_qat")):
-        bits = [
-            b
-            for b in (8, 4, 3, 2, 1)
-            if (STUDENT, "qkd", b, -1) in ours.index and (STUDENT, "qat", b, -1) in ours.index
-        ]
-        if not bits:
-            continue
-        base = "ptq" if method == "qat" else "qat"
-        shown = ("qat", "qkd") if method == "qat" else ("qkd",)
-        gains = {
-            b: min(ours[STUDENT, m, b, -1] - ours[STUDENT, base, b, -1] for m in shown)
-            for b in bits
-        }
-        words = ", ".join(f"{b} bits {gain:+.2f}" for b, gain in gains.items())
-        judge(name, min(gains.values()) > 0, f"over {METHODS[base]}: {words} points")
-    if (STUDENT, "qkd", 8, -1) in ours.index:
-        qkd = ours[STUDENT, "qkd", 8, -1]
-        judge(
-            "qkd_student_beats_kl_mlp_teacher",
-            qkd > teacher,
-            f"student {qkd:.2f} %, teacher {teacher:.2f} %",
+        much = judge.some([one - 5 for one in losses[2].values()], spread=noises[2])
+        judge.say("ptq_can_lose_much_accuracy", much, f"lost at 2 bits {_range(losses[2])} points")
+
+    def gains(first: str, second: str) -> dict[int, pd.Series]:
+        keys = {b: [(STUDENT, method, b, -1) for method in (first, second)] for b in WIDTHS}
+        return {b: judge.gain(*both) for b, both in keys.items() if judge.has(*both)}
+
+    by = {names: gains(*names) for names in (("qat", "ptq"), ("qkd", "ptq"), ("qkd", "qat"))}
+    if by["qkd", "qat"]:
+        over = [one for first in ("qat", "qkd") for one in by[first, "ptq"].values()]
+        words = "; ".join(
+            said(by[first, "ptq"], f"{METHODS[first]} over PTQ") for first in ("qat", "qkd")
         )
-        gains = {
-            b: ours[STUDENT, "qkd", b, -1] - ours[STUDENT, "qat+kd", b, -1]
-            for b in (8, 4, 3, 2, 1)
-            if (STUDENT, "qkd", b, -1) in ours.index and (STUDENT, "qat+kd", b, -1) in ours.index
-        }
-        words = ", ".join(f"{b} bits {gain:+.2f}" for b, gain in gains.items())
-        judge("co_studying_contributes", min(gains.values()) > 0, f"QKD over SS+TS: {words} points")
-    return rows
+        judge.say("qat_and_qkd_minimise_loss", judge.every(over), words)
+        over = judge.every(by["qkd", "qat"].values())
+        judge.say("qkd_beats_qat", over, said(by["qkd", "qat"], "over QAT"))
+    qkd, teacher = (STUDENT, "qkd", 8, -1), (TEACHER, "baseline", 32, -1)
+    if judge.has(qkd):
+        means = [judge.ours.loc[key].mean() for key in (qkd, teacher)]
+        words = "student {:.2f} %, teacher {:.2f} %".format(*means)
+        over = judge.every([judge.gain(qkd, teacher)])
+        judge.say("qkd_student_beats_kl_mlp_teacher", over, words)
+    if helps := gains("qkd", "qat+kd"):
+        words = said(helps, "QKD over SS+TS")
+        judge.say("co_studying_contributes", judge.every(helps.values()), words)
 
 
-def _range(values: Mapping[str, float]) -> str:
-    return f"{min(values.values()):.2f} to {max(values.values()):.2f}"
+def _range(losses: Mapping[str, pd.Series]) -> str:
+    means = [one.mean() for one in losses.values()]
+    return f"{min(means):.2f} to {max(means):.2f}"
 
 
 def lessons(table: pd.DataFrame) -> str:
@@ -179,7 +177,7 @@ def lessons(table: pd.DataFrame) -> str:
     spread = noise(table)
     float32 = ours.loc[(STUDENT, "baseline", 32, -1)].mean()
     lines = [f"* In float32 the student has {float32:.2f} %."]
-    widths = [b for b in (8, 4, 3, 2, 1) if (STUDENT, "ptq", b, -1) in ours.index]
+    widths = [b for b in WIDTHS if (STUDENT, "ptq", b, -1) in ours.index]
     for bits in widths:
         of = {
             method: ours.loc[(STUDENT, method, bits, -1)]

@@ -40,6 +40,7 @@ def _scatter(rows: pd.DataFrame) -> float:
     From the median of the rows' variances, in proportion to that of χ²: a few rows that scatter
     far more than all others, such as trainings of a single epoch, do not count.
     """
+    rows = rows.dropna()  # without the cells of trainings that diverged
     freedom = rows.shape[1] - 1
     if freedom < 1 or not len(rows):
         return float("nan")
@@ -53,6 +54,7 @@ def clear(difference: pd.Series, spread: float) -> bool:
     Its standard error comes from its own scatter or from `spread`, that of one training (points),
     whichever is larger: few seeds may agree by chance. Never with a single seed.
     """
+    difference = difference.dropna()  # of trainings that diverged
     count = len(difference)
     if count < 2 or np.isnan(spread):
         return False
@@ -134,9 +136,9 @@ def contrasts(
     for name, (first, second) in asked.items():
         if first not in ours.index or second not in ours.index:
             continue
-        difference = ours.loc[first] - ours.loc[second]
+        difference = (ours.loc[first] - ours.loc[second]).dropna()
         one_training = (first[1], second[1]) == ("ptq", "baseline")
-        spread = _ptq_noise(ours, first[2]) if one_training else 2**0.5 * noise(table)
+        spread = ptq_noise(ours, first[2]) if one_training else 2**0.5 * noise(table)
         mean, half = difference.mean(), 2 * spread / len(difference) ** 0.5
         theirs = theirs_of.get(first, np.nan) - theirs_of.get(second, np.nan)
         rows.append(
@@ -153,20 +155,40 @@ def contrasts(
     return pd.DataFrame(rows)
 
 
-def _ptq_noise(ours: pd.DataFrame, bits: int) -> float:
+def ptq_noise(ours: pd.DataFrame, bits: int) -> float:
     """Standard deviation over seeds of what PTQ to `bits` bits changes, from all networks."""
     changes = [
-        ours.loc[key] - ours.loc[(key[0], "baseline", 32, -1)]
+        ours.loc[key] - ours.loc[before]
         for key in ours.index
-        if key[1:3] == ("ptq", bits)
+        if key[1:3] == ("ptq", bits) and (before := (key[0], "baseline", 32, -1)) in ours.index
     ]
-    return float(np.sqrt(np.mean([change.var(ddof=1) for change in changes])))
+    return float(pd.Series([change.var(ddof=1) for change in changes], dtype=float).mean() ** 0.5)
 
 
 def _said(holds: bool, *needed: float) -> str:
     if any(np.isnan(value) for value in needed):
         return "cannot tell"
     return "yes" if holds else "no"
+
+
+def diverged(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Which trainings diverged, as Markdown."""
+    rows = table[table["test_error"].isna()]
+    if rows.empty:
+        return f"None of the {len(table):,} trainings diverged."
+    keys = ["network", "method", "weight_bits", "quantiser", "per_channel"]
+    named = [
+        f"{titles[network]}, {METHODS.get(method, method)}"
+        + (f" at {bits} bits ({quantiser}{', per channel' * apart})" if bits < 32 else "")
+        + f": {count}"
+        for (network, method, bits, quantiser, apart), count in rows.groupby(keys, sort=False)
+        .size()
+        .items()
+    ]
+    return (
+        f"{len(rows)} of the {len(table):,} trainings diverged and are left out of every mean: "
+        f"{'; '.join(named)}."
+    )
 
 
 def agreement(beside: pd.DataFrame, table: pd.DataFrame) -> str:
@@ -228,8 +250,8 @@ def lost(
 def recommended(table: pd.DataFrame, student: str) -> pd.DataFrame:
     """For every bit width the best training of the student, and what does as well.
 
-    Best by the mean validation error over seeds; `as good` are those whose difference in test error
-    is not `clear`.
+    Best by the mean validation error over seeds, none of which diverged; `as good` are those whose
+    difference in test error is not `clear`.
     """
     rows, spread = _student(table, student), noise(table)
     index = ["method", "quantiser"]
@@ -237,6 +259,9 @@ def recommended(table: pd.DataFrame, student: str) -> pd.DataFrame:
     for bits, group in rows.groupby("weight_bits", sort=False):
         valid = group.pivot_table(index=index, columns="seed", values="valid_error")
         test = group.pivot_table(index=index, columns="seed", values="test_error")
+        valid, test = valid.dropna(), test.dropna()  # with every seed
+        if valid.empty:
+            continue
         best = valid.mean(axis=1).idxmin()
         alike = [
             f"{METHODS[method]}, {quantiser}"
