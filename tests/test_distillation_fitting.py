@@ -307,6 +307,24 @@ def test_all_162_occur_about_as_often():
     assert ((counts - 50) ** 2 / 50).sum() < 161 + 5 * 18
 
 
+@given(st.integers(4, 12), st.integers(4, 12), st.floats(1, 90), st.integers(0, 2**31))
+@trials(max_examples=25)
+def test_a_turned_image_is_a_moved_one_turned_by_an_affine_grid(height, width, degrees, seed):
+    images = torch.rand(3, height, width, 2, dtype=torch.float64)
+    found = fitting.augmented(images, torch.Generator().manual_seed(seed), degrees=degrees)
+    numbers = torch.Generator().manual_seed(seed)
+    moved = fitting.augmented(images, numbers).permute(0, 3, 1, 2)  # draws what comes first
+    angle = math.radians(degrees) * (2 * torch.rand(3, generator=numbers) - 1).double()
+    ratio = width / height
+    turn = torch.zeros(3, 2, 3, dtype=torch.float64)  # (x, y) from −1 to 1 over width and height
+    turn[:, 0, 0], turn[:, 0, 1] = angle.cos(), angle.sin() / ratio
+    turn[:, 1, 0], turn[:, 1, 1] = -angle.sin() * ratio, angle.cos()
+    grid = F.affine_grid(turn, moved.shape, align_corners=False)
+    expected = F.grid_sample(moved, grid, mode="nearest", align_corners=False)
+    alike = (expected.permute(0, 2, 3, 1) == found).all(3).float().mean()
+    assert alike > 0.97  # a coordinate half-way between two pixels may go to either
+
+
 def test_augmentation_is_another_in_every_epoch_and_the_same_for_a_seed():
     runs = []
     for seed in (3, 3, 4):

@@ -183,20 +183,32 @@ def train_epoch(
     return float(total) / seen
 
 
-def augmented(images: Tensor, numbers: torch.Generator) -> Tensor:
-    """Mirror each of (N, H, W, C) with probability ½ and move it by up to 4 pixels each way.
+def augmented(images: Tensor, numbers: torch.Generator, *, degrees: float = 0.0) -> Tensor:
+    """Turn each of (N, H, W, C) by up to `degrees`, mirror it with probability ½, move it by up to
+    4 pixels each way.
 
-    What comes in from outside is 0, the mean colour. `numbers` is drawn from for the whole batch
-    at once, so other batches are augmented otherwise. One gather does it all.
+    A turned image takes the nearest pixel. What comes in from outside is 0, the mean colour.
+    `numbers` is drawn from for the whole batch at once, so other batches are augmented otherwise.
+    One gather does it all.
     """
     count, height, width, _ = images.shape
     padded = F.pad(images, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
-    offsets = torch.randint(0, 2 * SHIFT + 1, (2, count, 1), generator=numbers)
-    mirrored = torch.rand(count, 1, generator=numbers) < 0.5
-    rows = torch.arange(height) + offsets[0]
-    columns = torch.arange(width)
-    columns = torch.where(mirrored, columns.flip(0), columns) + offsets[1]
-    return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    down, right = torch.randint(0, 2 * SHIFT + 1, (2, count, 1, 1), generator=numbers)
+    mirrored = torch.rand(count, 1, 1, generator=numbers) < 0.5
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    inside = None
+    if degrees:
+        angle = math.radians(degrees) * (2 * torch.rand(count, 1, 1, generator=numbers) - 1)
+        sine, cosine, y, x = angle.sin(), angle.cos(), (height - 1) / 2, (width - 1) / 2
+        rows, columns = (
+            (cosine * (rows - y) - sine * (columns - x) + y).round().long(),
+            (sine * (rows - y) + cosine * (columns - x) + x).round().long(),
+        )
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    found = padded[torch.arange(count)[:, None, None], rows + down, columns + right]
+    return found if inside is None else found * inside[..., None]
 
 
 @torch.no_grad()

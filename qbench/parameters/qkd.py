@@ -111,5 +111,5 @@ class DenseNetQkd(Parameters):
     share: Fraction = Field(0.001, description="share of all epochs, one at least")
     seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")
     images: Images = Field(64, description="training images; None: all")
-    augment: bool = Field(False, description="mirror and move the training images")
+    augment: bool = Field(False, description="mirror, move and turn the training images")
     workers: Workers = Field(None, description="processes that train at once; None: one a core")

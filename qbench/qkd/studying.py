@@ -24,6 +24,7 @@ from .networks import Stack
 from .phases import TAUGHT, Phase
 
 EVALUATED = 500  # images at once
+DEGREES = 15.0  # by which augmented images are turned at most: Vailakis 2022, section 5.1.10
 
 
 @dataclass
@@ -59,8 +60,8 @@ def study(
     "ptq", `valid_error` and `test_error` (%, whole split, after the last epoch, else missing);
     while co-studying also `teacher_loss` and `teacher_test_error`. Member m sees the images in the
     order of `seeds[m]`.
-    `augment` mirrors and moves images (N, C, H, W). If `checkpoint` exists, training goes on from
-    it to the same numbers; it is replaced atomically after every epoch. The stack, and a
+    `augment` mirrors, moves and turns images (N, C, H, W). If `checkpoint` exists, training goes on
+    from it to the same numbers; it is replaced atomically after every epoch. The stack, and a
     co-studying teacher, are left in evaluation mode.
     The table of a member whose loss is no longer finite ends with that epoch, its errors are
     missing, and a warning names it; the others go on.
@@ -257,7 +258,8 @@ def _cut(pixels: Tensor, places: Tensor, draw: Sequence[int] | None) -> Tensor:
     for member, chosen in enumerate(places):
         batch = pixels[chosen]
         if draw is not None:
-            batch = augmented(batch, torch.Generator().manual_seed(draw[member]))
+            numbers = torch.Generator().manual_seed(draw[member])
+            batch = augmented(batch, numbers, degrees=DEGREES)
         cut.append(batch.permute(0, 3, 1, 2))  # (B, C, H, W), channels last
     return cut[0][None] if len(cut) == 1 else torch.stack(cut)
 
