@@ -33,6 +33,7 @@ _ROOMS = (
     "runtimes",
     "speed",
     "speed_distillation",
+    "speed_rounding",
     "store",
     "studies",
     "sweep",
