@@ -45,7 +45,8 @@ def sizes(
     - `iid_entropy`: N times the entropy of the layer's shares of -1, 0 and 1. A bound for weights
       that are drawn independently, not for each tensor: order can be exploited;
     - `zlib_2bit` and so on: general compressors (zlib and lzma at 6, zstd at 9, with their own
-      headers) on the weights packed to 2 bits each, or one to a byte; up to a second a million.
+      headers) on the weights packed to 2 bits each, or one to a byte. lzma and zlib are slow, up
+      to a few seconds a million weights: `encodings` may leave them out.
 
     Columns: `layer`, `weights`, `nonzeros`, `encoding`, `width` (missing but for RLE),
     `header_bits`, `table_bits`, `payload_bits`, `bits` (all of a stream, with what fills its last
