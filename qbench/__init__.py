@@ -31,6 +31,7 @@ _ROOMS = (
     "quantizers",
     "reference",
     "runtimes",
+    "sparsity",
     "speed",
     "speed_distillation",
     "speed_rounding",
