@@ -15,7 +15,6 @@ from .syq import SCALE_GRADIENTS, TERNARY, ScaleGradient, one_of, share
 
 TWN_THRESHOLD = 0.7
 PER = ("filter", "layer")
-TINY = torch.finfo(torch.float32).tiny
 
 
 class Bwn(nn.Module):
@@ -41,7 +40,7 @@ class Bwn(nn.Module):
 
 
 class Twn(nn.Module):
-    """α · {−1, 0, +1}: Li and Liu 2016 (Ternary Weight Networks), section 2.
+    """α · {−1, 0, +1}: Li et al. 2016 (Ternary Weight Networks), section 2.
 
     0 where |W| ≤ Δ, else the sign, with Δ = 0.7 · mean |W|; α is the mean of |W| where it is above
     Δ, all over the layer. Backwards the identity: the gradient at the ternary weights moves the
@@ -107,7 +106,8 @@ class Dorefa(nn.Module):
             scale = weight.detach().abs().mean()
             return with_slopes(scale * _signs(weight), (weight, torch.ones_like(scale)))
         bent = torch.tanh(weight)
-        unit = bent / (2 * bent.abs().max().clamp_min(TINY)) + 0.5
+        largest = bent.abs().max().clamp_min(torch.finfo(bent.dtype).tiny)  # all may be 0
+        unit = bent / (2 * largest) + 0.5
         return 2 * round_through(self.highest * unit) / self.highest - 1
 
 
