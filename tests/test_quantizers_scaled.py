@@ -54,6 +54,9 @@ def test_twn_leaves_out_what_is_below_seven_tenths_of_the_mean():
     # Δ = 0.35; left are 1.6, 0.4, 0.6, 0.5 and 0.6, whose mean is 0.74
     assert out.numpy() == near([[0, -0.74, 0.74, -0.74], [0, 0.74, -0.74, 0]])
     assert torch.equal(passed, GRADIENT)
+    # Mean 1, so that 0.72 stays and 0.68 goes; (0.72 + 1.6) / 2 = 1.16
+    near_it = torch.tensor([[0.72, -0.68, -1.6]], dtype=WIDE)
+    assert Twn()(near_it).numpy() == near([[1.16, 0, -1.16]])
 
 
 @pytest.mark.parametrize("scale_gradient", ["chain", "printed"])
