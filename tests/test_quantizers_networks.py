@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from qbench.models.densenet import densenet
 from qbench.models.flex_student import flex_student
 from qbench.models.resnet import resnet8x4
-from qbench.qkd.networks import Quantised
 from qbench.quantizers import networks
 from qbench.quantizers.errors import QuantiserError
+from qbench.quantizers.networks import Quantised
 from qbench.quantizers.scaled import Bwn, Dorefa, Ttq, Twn
 from qbench.quantizers.syq import FixedPoint, for_layer
 

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from qbench import reference
-from qbench.qkd.networks import Quantised
 from qbench.quantizers.errors import QuantiserError
 from qbench.quantizers.formats import fixed_point_grid
+from qbench.quantizers.networks import Quantised
 from qbench.quantizers.straight_through import with_slopes
 from qbench.quantizers.syq import (
     BINARY,

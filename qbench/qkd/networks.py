@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qbench.distillation.errors import whole
+from qbench.quantizers.networks import Quantised
 from qbench.quantizers.ranges import KINDS
 
 from .errors import StudyError
@@ -156,20 +157,6 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         back = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
         return back, torch.bmm(gradient.transpose(1, 2), x), gradient.sum(1, keepdim=True)
-
-
-class Quantised(nn.Module):
-    """A convolution or a fully connected layer whose input and weights are rounded first."""
-
-    def __init__(self, layer: nn.Conv2d | nn.Linear, acts: nn.Module, weights: nn.Module) -> None:
-        super().__init__()
-        self.layer, self.acts, self.weights = layer, acts, weights
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, weight = self.acts(x), self.weights(self.layer.weight)
-        if isinstance(self.layer, nn.Linear):
-            return F.linear(x, weight, self.layer.bias)
-        return self.layer._conv_forward(x, weight, self.layer.bias)
 
 
 class Single(nn.Module):

@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
-from qbench.qkd.networks import Quantised
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .errors import QuantiserError
 
 Layer = nn.Conv2d | nn.Linear
+
+
+class Quantised(nn.Module):
+    """A convolution or a fully connected layer whose input and weights are rounded first."""
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, acts: nn.Module, weights: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.acts, self.weights = layer, acts, weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self.acts(x), self.weights(self.layer.weight)
+        if isinstance(self.layer, nn.Linear):
+            return F.linear(x, weight, self.layer.bias)
+        return self.layer._conv_forward(x, weight, self.layer.bias)
 
 
 def quantised(

@@ -2,7 +2,7 @@
 
 Faraone 2021, chapter 5, for single networks. `Symmetric` rounds the weights of a convolution
 (O, I, K, K) or of a fully connected layer (O, I), `FixedPoint` the activations; both go into
-`qbench.qkd.networks.Quantised`, and `networks.quantised` puts them into a network. `Decomposed` is
+`networks.Quantised`, and `networks.quantised` puts them into a network. `Decomposed` is
 such a layer after training: codes of 8 bits, and the scales.
 """
 
