@@ -8,7 +8,7 @@ def ternary(weights: Tensor, eta: float, *, out: Tensor | None = None) -> Tensor
     """w_q of Faraone 2021, eq. 3.1: 1 above η, −1 below −η, 0 from −η to η; any shape.
 
     η = 0 stands for binary weights, sign(w_r) with sign(0) = 1 as in eq. 2.16, the leftmost point
-    of figure 3.3. NaN stays NaN with η above 0. `out` takes the result. There is no gradient here:
+    of figure 3.3. `out` takes the result. There is no gradient here:
     the straight-through estimator (eq. 2.19) hands that of w_q to w_r as it is.
     """
     if eta == 0:

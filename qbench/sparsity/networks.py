@@ -26,7 +26,7 @@ class Ternary:
 
     def __init__(self, model: nn.Module, eta: tuple[float, float], seed: int = 0) -> None:
         self.model, self.layers = model, weights(model)
-        self.eta = {name: eta[isinstance(layer, nn.Linear)] for name, layer in self.layers.items()}
+        self.eta = self._each(eta)
         numbers = torch.Generator().manual_seed(seed)
         self.real = {name: _uniform(layer.weight, numbers) for name, layer in self.layers.items()}
         self.mask: dict[str, Tensor] = {}  # 1 and 0 as float32, of what has been pruned; else none
@@ -58,19 +58,20 @@ class Ternary:
             real.clamp_(-1, 1)
 
     @torch.no_grad()
-    def prune(self, sigma: float) -> int:
+    def prune(self, sigma: tuple[float, float]) -> int:
         """Set w_r from −σ to σ to 0, to stay there (eqs. 3.6 and 3.8).
 
-        Returns how many of these w_q were not 0. Raises `SparsityError`, and prunes nothing, where
-        a layer would have no weight left.
+        sigma: σ of the convolutions and of the fully connected layers. Returns how many of these
+        w_q were not 0. Raises `SparsityError`, and prunes nothing, where a layer would have no
+        weight left.
         """
-        # What is not a number is no small one either: a training that diverged stays so.
-        small = {name: real.abs() <= sigma for name, real in self.real.items()}
+        limits = self._each(sigma)
+        small = {name: real.abs() <= limits[name] for name, real in self.real.items()}
         for name, which in small.items():
             if which.all():
                 raise SparsityError(
-                    f"sigma = {sigma:g} would prune all {which.numel():,} weights of {name}: their "
-                    f"largest magnitude is {float(self.real[name].abs().max()):.3g}."
+                    f"sigma = {limits[name]:g} would prune all {which.numel():,} weights of "
+                    f"{name}, whose largest magnitude is {float(self.real[name].abs().max()):.3g}."
                 )
         lost = 0
         for name, which in small.items():
@@ -111,6 +112,10 @@ class Ternary:
             "pruned": {name: mask == 0 for name, mask in self.mask.items()},
             "rest": {name: value for name, value in every.items() if name not in quantised},
         }
+
+    def _each(self, pair: tuple[float, float]) -> dict[str, float]:
+        """The first number for convolutions, the second for fully connected layers, by name."""
+        return {name: pair[isinstance(layer, nn.Linear)] for name, layer in self.layers.items()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -23,7 +23,7 @@ class Phase:
     """
 
     epochs: int
-    learning_rate: float = 0.003
+    learning_rate: float = 0.03
     fall: float = 0.01
     batch_size: int = 100
     strength: float = 0.0
