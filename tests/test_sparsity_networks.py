@@ -72,7 +72,7 @@ def test_the_gradient_is_that_of_equations_3_3_and_3_4_by_the_ternary_weights(ki
         torch.testing.assert_close(one.real[name].grad, expected)
 
 
-@given(etas)
+@given(st.floats(0.001, 0.999))
 def test_a_sigma_of_eta_prunes_exactly_the_zeros(eta):
     made = perceptron(eta)
     edges = torch.tensor([eta, -eta, 1.0, -1.0])

@@ -96,6 +96,14 @@ def test_seeds_differ_and_equal_phases_are_one():
     same(tables_[0], tables_[2])
 
 
+def test_a_phase_leaves_the_one_after_it_alone():
+    other = runs.study(**MLP, seed=1)
+    before = torch.get_rng_state()
+    runs.study(**MLP, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+    same(runs.study(**MLP, seed=1), other)
+
+
 def test_pruning_what_is_not_zero_is_allowed_and_named():
     spec = runs.algorithm(MLP | {"eta": 0.5}, sigma=0.8)[1]
     said = r"mlp 16 on mnist5k, A32, eta 0.5, lambda 0, sigma 0.8, seed 0: pruning takes [\d,]+ wei"
@@ -145,7 +153,7 @@ SENTENCES = [
      "strength, the thesis' lambda, must be a number of at least 0, not -1.0."),
     (MLP | {"epochs": 0}, "epochs must be a whole number of at least 1, not 0."),
     (MLP | {"seed": -1}, "seed must be a whole number from 0 to 2**31 - 1, not -1."),
-    (MLP | {"images": 1}, "images must be a whole number of at least 2, or None for all, not 1."),
+    (MLP | {"images": 1}, "images must be a whole number from 2 to 4000, or None for all, not 1."),
     (MLP | {"sigma": 0.9},
      "sigma prunes what an earlier phase has trained: give that phase as start."),
     (MLP | {"start": MLP}, "a phase with a start prunes it first, and sigma is missing."),

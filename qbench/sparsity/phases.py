@@ -18,7 +18,8 @@ class Phase:
     The rate falls from `learning_rate` to `fall` times that over the steps of the phase, and begins
     anew in each phase. epochs: at least 1. fall: above 0, at most 1. batch_size: at least 2, as
     batch norm needs. strength: λ of eq. 3.3, at least 0. The thesis names neither optimiser nor
-    rate; BinaryConnect and BinaryNet, whose networks these are, have a rate that falls like that.
+    rate nor λ; BinaryConnect and BinaryNet, whose networks these are, have Adam and a rate that
+    falls like that. Adam divides a gradient by its usual size, so λ acts by its ratio to that.
     Raises `SparsityError` for values that are not allowed.
     """
 

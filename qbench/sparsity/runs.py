@@ -163,9 +163,13 @@ def check(spec: Spec) -> None:
         raise SparsityError(
             f"seed must be a whole number from 0 to 2**31 - 1, not {spec['seed']!r}."
         )
-    if spec["images"] is not None and (not whole(spec["images"]) or spec["images"] < 2):
+    most = specs_of.find(spec["dataset"]).split["train"]
+    if spec["images"] is not None and (
+        not whole(spec["images"]) or not 2 <= spec["images"] <= most
+    ):
         raise SparsityError(
-            f"images must be a whole number of at least 2, or None for all, not {spec['images']!r}."
+            f"images must be a whole number from 2 to {most}, or None for all, "
+            f"not {spec['images']!r}."
         )
     start = spec["start"]
     if start is None:
@@ -243,7 +247,8 @@ def model_of(spec: Spec) -> nn.Module:
 
 
 def _new(spec: Spec) -> Ternary:
-    model = model_of(spec).to(memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):  # weights that are replaced draw numbers too
+        model = model_of(spec).to(memory_format=torch.channels_last)
     return Ternary(model, _pair(spec["eta"]), spec["seed"])
 
 
