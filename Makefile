@@ -18,6 +18,7 @@ bench: install  ## speed, measured side by side
 	@$(BIN) tests/bench/startup.py
 	@$(BIN) tests/bench/sweep.py
 	@$(BIN) tests/bench/students.py
+	@$(BIN) tests/bench/perceptrons.py
 
 lint: install  ## ruff: style, imports, formatting
 	@$(BIN) -m ruff check .

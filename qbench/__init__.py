@@ -35,6 +35,7 @@ _ROOMS = (
     "sparsity",
     "speed",
     "speed_distillation",
+    "speed_rounding",
     "store",
     "studies",
     "sweep",

@@ -7,6 +7,7 @@ import pandas as pd
 
 from qbench import data, paths, plots, provenance, reference, speed, store
 from qbench import speed_distillation as students
+from qbench import speed_rounding as rounding
 
 TITLES = {
     "stewart2021": "Stewart et al. 2021",
@@ -30,6 +31,7 @@ def generated() -> dict[str, str]:
         "speed.md": _speed(),
         "accuracy.md": _accuracy(),
         "students.md": _students(),
+        "rounding.md": _rounding(),
     }
 
 
@@ -207,6 +209,30 @@ def _students_together(entry: store.Entry) -> str:
         f"{asked['rounds']} rounds"
     )
     return _table(table, caption, {"images/s in all": ",.0f", "times one after another": ".2f"})
+
+
+def _rounding() -> str:
+    """What was published of `speed_rounding` with its usual settings, the machine in front."""
+    entries = _entries(rounding.perceptron_step).values()
+    for entry in entries:
+        found, asked = rounding.beside(entry.table()), entry.spec["parameters"]
+        shown = pd.DataFrame(
+            {
+                "trained with": found["contender"],
+                "networks at once": found["students"],
+                "threads": found["threads"],
+                "images/s in all": found["images_per_second"],
+                "times PyTorch's best": found["times"],
+                "quartiles": _quartiles(found, "times", ".2f"),
+            }
+        )
+        caption = (
+            f"KL_MLP_Student at {asked['bits']} bits, {asked['batch_size']} images a batch; "
+            f"medians of {asked['rounds']} rounds"
+        )
+        formats = {"images/s in all": ",.0f", "times PyTorch's best": ".2f"}
+        return f"{_measured_on(entry)}\n\n" + _table(shown, caption, formats)
+    return "Not published yet; `make bench` measures it.\n"
 
 
 def _measured_on(entry: store.Entry) -> str:

@@ -109,7 +109,7 @@ def beside(epoch: pd.DataFrame) -> pd.DataFrame:
     quickest = plain.groupby("threads")["seconds"].median().idxmin()
     reference = plain[plain["threads"] == quickest].set_index("round")["seconds"]
     epoch = epoch.assign(times=epoch["seconds"] / epoch["round"].map(reference))
-    found = _summed_up(epoch, ["contender", "threads"], ["seconds", "times"])
+    found = summed_up(epoch, ["contender", "threads"], ["seconds", "times"])
     fastest = found.groupby("contender")["seconds"].transform("min")
     return found.assign(best=found["seconds"] == fastest)
 
@@ -123,10 +123,11 @@ def together(table: pd.DataFrame) -> pd.DataFrame:
     reference = table[table["way"] == ALONE].set_index("round")["images_per_second"]
     table = table.assign(times=table["images_per_second"] / table["round"].map(reference))
     by = ["way", "students", "processes", "threads"]
-    return _summed_up(table, by, ["images_per_second", "times"])
+    return summed_up(table, by, ["images_per_second", "times"])
 
 
-def _summed_up(table: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
+def summed_up(table: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
+    """Medians of `values` for each combination of `by`, with quartiles as `_low` and `_high`."""
     grouped = table.groupby(by, sort=False)
     shares = {"": 0.5, "_low": 0.25, "_high": 0.75}
     columns = {

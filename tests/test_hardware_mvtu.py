@@ -346,7 +346,7 @@ def test_no_torch():
     code = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(('torch', 'brevitas', 'onnx', 'qonnx', 'scipy')))\n"
-        "from qbench import hardware\n"
+        "from qbench import hardware\nfrom qbench.hardware import sparse_accelerator\n"
         "folding = hardware.fastest(hardware.mlp(weight_bits=2, act_bits=2), 'Z7020')\n"
         "print(hardware.fit(folding.cost, 'Z7020').fits)\n"
     )

@@ -182,6 +182,11 @@ def test_heat_map(figures: dict) -> None:
     assert len(text.text) == 15 and text.text[0] == "88.0"
 
 
+def test_a_cell_next_to_nothing_has_no_sign() -> None:
+    df = pd.DataFrame({"a": ["1", "2"], "b": ["1", "1"], "v": [-0.001, -1.0]})
+    assert plots.heat_map(df, "a", "b", "v", decimals=2).data[1].text == ("0.00", "-1.00")
+
+
 def test_marked_cells_have_frames(figures: dict, sweep: pd.DataFrame) -> None:
     fig = figures["marks"]
     cells, text, key = fig.data

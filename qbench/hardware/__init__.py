@@ -16,6 +16,7 @@
 - `folding`: `Fold`, `Folding`, `uniform`, and `performance`: frames a second, latency, bandwidth;
 - `synthesis`: an MVTU as Verilog, simulated and counted by Yosys: `from qbench.hardware import
   synthesis`;
+- `sparse_accelerator`: what zeros are worth where run-length coded weights are decoded on the chip;
 - `search`: `fastest` and `cheapest`, exact; `knapsack` is the problem behind them.
 
 Whatever cannot be is a `HardwareError`, one sentence, before any work.

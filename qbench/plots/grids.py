@@ -51,7 +51,7 @@ def heat_map(
     if low == high:
         low, high = low - 0.5, high + 0.5
     places = frame.decimals(given, 3) if decimals is None else decimals
-    texts = [[None if v is None else f"{v:,.{places}f}" for v in row] for row in cells]
+    texts = [[None if v is None else f"{v:z,.{places}f}" for v in row] for row in cells]
     # A cell is 290 px over the columns on a phone, within frames 260; a digit 0.64 of the size.
     longest = max(len(text) for row in texts for text in row if text)
     size = max(8, min(12, int((260 if mark else 290) / len(across) / 0.64 / longest)))

@@ -13,11 +13,11 @@ from torch import nn
 from qbench import runtimes, store
 from qbench.files import write_atomically
 from qbench.models.convolutional import parameters
+from qbench.quantizers.networks import Quantised
 from qbench.quantizers.ranges import Fixed, Learnt
 
 from . import runs
 from .errors import StudyError
-from .networks import Quantised
 from .studying import errors
 
 EIGHT = 8  # bits: what ONNX's QuantizeLinear has codes for at the opset we write

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qbench.numbers import whole
+from qbench.quantizers.networks import Quantised
 from qbench.quantizers.ranges import KINDS
 
 from .errors import StudyError
@@ -103,6 +104,9 @@ class Stack(nn.Module):
             torch.stack([one[layer].bias for one in made])[:, None] for layer in range(len(sizes))
         )
         bits = bits or Bits()
+        # Learnt intervals, and products with few columns, would round otherwise than stored results
+        # did; they are a small part of the work.
+        self.quick = not bits.any
         self.weight_quantisers = nn.ModuleList(bits.weight(self.members, out) for _, out in sizes)
         self.act_quantisers = nn.ModuleList(
             bits.act(self.members) if layer else bits.image(self.members)
@@ -114,6 +118,9 @@ class Stack(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = self.act_quantisers[layer](x)
             weight = self.weight_quantisers[layer](weight)
+            if self.quick and layer < last:
+                x = F.relu(_Linear.apply(x, weight, bias))
+                continue
             x = torch.baddbmm(bias, x, weight.transpose(1, 2))
             x = F.relu(x) if layer < last else x
         return x
@@ -133,18 +140,23 @@ class Stack(nn.Module):
         return nn.Sequential(*layers[:-1]).eval()
 
 
-class Quantised(nn.Module):
-    """A convolution or a fully connected layer whose input and weights are rounded first."""
+class _Linear(torch.autograd.Function):
+    """x Wᵀ + b for x (M, B, I), W (M, O, I) and b (M, 1, O).
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear, acts: nn.Module, weights: nn.Module) -> None:
-        super().__init__()
-        self.layer, self.acts, self.weights = layer, acts, weights
+    As `torch.baddbmm`, but the gradient of W comes in the layout of W: the library's would be
+    transposed, and moving it costs as much as half of a product.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        x, weight = self.acts(x), self.weights(self.layer.weight)
-        if isinstance(self.layer, nn.Linear):
-            return F.linear(x, weight, self.layer.bias)
-        return self.layer._conv_forward(x, weight, self.layer.bias)
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias, x, weight.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        back = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
+        return back, torch.bmm(gradient.transpose(1, 2), x), gradient.sum(1, keepdim=True)
 
 
 class Single(nn.Module):

@@ -76,12 +76,12 @@ def study(
     together = phase.kind == "cs"
     parts: dict[str, Any] = {
         "stack": stack,
-        "optimiser": _Optimiser(stack, phase.weight_decay),
+        "optimiser": Optimiser(stack, phase.weight_decay),
     }
     if together:
         parts |= {
             "teacher": teachers.network,
-            "teacher_optimiser": _Optimiser(teachers.network, phase.weight_decay),
+            "teacher_optimiser": Optimiser(teachers.network, phase.weight_decay),
         }
     before = checkpoints.load(checkpoint)
     if before:
@@ -110,10 +110,10 @@ def study(
                 told = _told(answers, teachers, places, batch, together)
                 said = stack(batch)
                 loss = losses(said, truth, told)
-                _step(parts["optimiser"], loss, rate)
+                step(parts["optimiser"], loss, rate)
                 if together:
                     back = losses(told, truth, said)
-                    _step(parts["teacher_optimiser"], back, rate)
+                    step(parts["teacher_optimiser"], back, rate)
                     sums.teacher += back.detach() * places.shape[1]
                 sums.add(loss, wrong(said.detach(), truth), places.shape[1])
                 bar.update()
@@ -179,13 +179,14 @@ def _told(
         return teachers.network(batch)[which]
 
 
-def _step(optimiser: "_Optimiser", loss: Tensor, rate: float) -> None:
+def step(optimiser: "Optimiser", loss: Tensor, rate: float) -> None:
+    """One step along the gradient of every member's loss, (M,), by itself."""
     optimiser.zero_grad()
     loss.sum().backward()
     optimiser.step(rate)
 
 
-class _Optimiser:
+class Optimiser:
     """`Sgd` for the parameters of a module; intervals do not decay."""
 
     def __init__(self, module: nn.Module, weight_decay: float) -> None:

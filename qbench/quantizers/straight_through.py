@@ -50,6 +50,16 @@ def affine_through(
     return _Affine.apply(x, scale, zero_point, lowest, highest)
 
 
+def with_slopes(value: Tensor, *slopes: tuple[Tensor, Tensor]) -> Tensor:
+    """Forwards `value`, backwards what `slopes` say.
+
+    Each of `slopes` is a tensor and the derivative of `value` by it that is to be believed: the
+    gradient times that, summed over where the tensor was broadcast. `value`, which must need no
+    gradient, is handed on, not copied. Not under `torch.func.vmap`.
+    """
+    return _Slopes.apply(value, *(tensor for pair in slopes for tensor in pair))
+
+
 class _Round(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -82,6 +92,23 @@ class _Sign(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         (inside,) = ctx.saved_tensors
         return gradient * inside, None
+
+
+class _Slopes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor, *pairs: Tensor) -> Tensor:
+        ctx.shapes = [tensor.shape for tensor in pairs[::2]]
+        ctx.save_for_backward(*pairs[1::2])
+        ctx.mark_dirty(value)
+        return value
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        passed: list[Tensor | None] = [None]
+        for place, (shape, slope) in enumerate(zip(ctx.shapes, ctx.saved_tensors, strict=True)):
+            wanted = ctx.needs_input_grad[1 + 2 * place]
+            passed += [(gradient * slope).sum_to_size(shape) if wanted else None, None]
+        return tuple(passed)
 
 
 class _Affine(torch.autograd.Function):

@@ -4,26 +4,16 @@
 results. Leave the machine alone meanwhile. `--rounds 1` is a quick look, stored under other keys.
 """
 
-import argparse
-import os
 import sys
 
-from sweep import keys, measure, show
+from sweep import asked, keys, measure, show
 
-from qbench import provenance, speed_distillation
+from qbench import speed_distillation
 from qbench.errors import UserError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, help="measure so many rounds instead of the usual")
-    rounds = parser.parse_args().rounds
-    fewer = {} if rounds is None else {"rounds": rounds}
-    machine = provenance.machine()
-    print(f"{machine['processor']}, {machine['cores']} cores")
-    if (busy := os.getloadavg()[0]) > 0.5:
-        print(f"The machine is busy (load {busy:.1f}): times and ratios will be off.")
-
+    fewer = asked(__doc__)
     epoch = measure(speed_distillation.student_epoch, **fewer)
     show("One epoch of a student", speed_distillation.beside(epoch))
     together = measure(speed_distillation.students_together, **fewer)

@@ -13,15 +13,7 @@ from qbench.errors import UserError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, help="measure so many rounds instead of the usual")
-    rounds = parser.parse_args().rounds
-    fewer = {} if rounds is None else {"rounds": rounds}
-    machine = provenance.machine()
-    print(f"{machine['processor']}, {machine['cores']} cores")
-    if (busy := os.getloadavg()[0]) > 0.5:
-        print(f"The machine is busy (load {busy:.1f}): times and ratios will be off.")
-
+    fewer = asked(__doc__)
     step = measure(speed.sweep_step, **fewer)
     show("One training step of all configurations", speed.ratios(step))
     scaling = measure(speed.sweep_scaling, **fewer)
@@ -33,6 +25,18 @@ def main() -> None:
 
 
 keys: list[str] = []
+
+
+def asked(description: str) -> dict[str, int]:
+    """The rounds asked for on the command line, if any; says what machine this is."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--rounds", type=int, help="measure so many rounds instead of the usual")
+    rounds = parser.parse_args().rounds
+    machine = provenance.machine()
+    print(f"{machine['processor']}, {machine['cores']} cores")
+    if (busy := os.getloadavg()[0]) > 0.5:
+        print(f"The machine is busy (load {busy:.1f}): times and ratios will be off.")
+    return {} if rounds is None else {"rounds": rounds}
 
 
 def measure(function, **parameters):

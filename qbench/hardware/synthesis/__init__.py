@@ -5,9 +5,18 @@ and `check` simulates the one against the other. `synthesise` counts LUTs, flip-
 and DSP blocks; `synthesise_grid` does so for the bit widths and foldings of the study, from the
 store where it has them, and `fit_ff` makes a model of the flip-flops, which FINN's estimates lack.
 `lower` turns a trained network into layers for `pipeline` and `simulate`.
+
+`Decompressor` is another unit, which decodes run-length coded ternary weights:
+`decompressor_verilog`, `decompress` and `synthesise_decompressor` write, simulate and count it.
 """
 
 from .chain import pipeline
+from .decompressor import (
+    Decompressor,
+    decompress,
+    decompressor_verilog,
+    synthesise_decompressor,
+)
 from .ff_model import FlipFlopModel, fit_ff
 from .generator import verilog
 from .grid import random_layer, synthesise_grid, synthesise_mvtu
@@ -18,6 +27,7 @@ from .unit import Layer, SynthesisError, Unit
 from .yosys import Resources, synthesise
 
 __all__ = [
+    "Decompressor",
     "FlipFlopModel",
     "Layer",
     "Lowered",
@@ -27,6 +37,8 @@ __all__ = [
     "Unit",
     "check",
     "compute",
+    "decompress",
+    "decompressor_verilog",
     "fit_ff",
     "lower",
     "network",
@@ -34,6 +46,7 @@ __all__ = [
     "random_layer",
     "simulate",
     "synthesise",
+    "synthesise_decompressor",
     "synthesise_grid",
     "synthesise_mvtu",
     "verilog",

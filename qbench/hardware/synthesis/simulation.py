@@ -71,30 +71,18 @@ def simulate(
     values = reference.activations(first, vectors)
     if not len(values):
         raise SynthesisError("vectors must have at least one row, and there is none.")
-    check_stalls(stalls)
-    if not is_whole(seed) or seed < 0:
-        raise SynthesisError(f"seed must be a whole number of at least 0, not {seed!r}.")
-    if engine is not None and engine not in ENGINES:
-        raise SynthesisError(f"engine must be 'interpreted' or 'compiled', not {engine!r}.")
-    if engine == "compiled" and compiler() is None:
-        raise SynthesisError("the compiled engine needs a C++ compiler, and there is none.")
-    yosys.require()
-    text = pipeline(layers, TOP) if text is None else text
-    job = _Job(
-        design=_netlist(text) if gates else text,
-        gates=gates,
-        beats=pack(_codes(first, values).reshape(-1, first.simd), first.act_bits),
-        may=np.random.default_rng(seed).random((PATTERN, 2)) >= stalls,
+    check_how(stalls, seed, engine)
+    found = exchange(
+        pipeline(layers, TOP) if text is None else text,
+        pack(_codes(first, values).reshape(-1, first.simd), first.act_bits),
         wanted=len(values) * last.neuron_folds,
         busy=_expected(layers, len(values)),
-        in_bits=first.in_bits,
-        out_bits=last.pe * last.element_bits,
+        widths=(first.in_bits, last.pe * last.element_bits),
+        stalls=stalls,
+        seed=seed,
+        gates=gates,
+        engine=engine,
     )
-    if engine is None:
-        engine = "compiled" if job.cycles > FEW and compiler() else "interpreted"
-    found = (_interpreted if engine == "interpreted" else _compiled)(job)
-    if len(found) < job.wanted:
-        raise SynthesisError(f"{len(found)} of {job.wanted} beats came out, and then no more.")
     outputs = _decoded(last, unpack([word for _, word in found], last.pe, last.element_bits))
     when = np.array([cycle for cycle, _ in found], dtype=np.int64)
     return Run(outputs.reshape(-1, last.mh), when.reshape(-1, last.neuron_folds))
@@ -113,6 +101,46 @@ def check(layers: Layer | Sequence[Layer], vectors: ArrayLike, **how: object) ->
             f"{vector}: {run.outputs[vector, row]} simulated, {expected[vector, row]} expected."
         )
     return run
+
+
+def exchange(
+    text: str,
+    beats: list[int],
+    *,
+    wanted: int,
+    busy: int,
+    widths: tuple[int, int],
+    stalls: float,
+    seed: int,
+    gates: bool,
+    engine: Engine | None,
+) -> list[tuple[int, int]]:
+    """Send beats through the module `network` of `text`, and collect (cycle, beat) of `wanted`.
+
+    `busy` are cycles that suffice when nothing stalls, `widths` the bits of a beat in and out; the
+    others are as for `simulate`, and refused as `check_how` does. Raises `SynthesisError` for beats
+    that do not come, and as `simulate` does.
+    """
+    yosys.require()
+    may = np.random.default_rng(seed).random((PATTERN, 2)) >= stalls
+    job = _Job(_netlist(text) if gates else text, gates, beats, may, wanted, busy, *widths)
+    if engine is None:
+        engine = "compiled" if job.cycles > FEW and compiler() else "interpreted"
+    found = (_interpreted if engine == "interpreted" else _compiled)(job)
+    if len(found) < wanted:
+        raise SynthesisError(f"{len(found)} of {wanted} beats came out, and then no more.")
+    return found
+
+
+def check_how(stalls: float, seed: int, engine: Engine | None) -> None:
+    """Refuse a way to simulate that there is not: `SynthesisError`."""
+    check_stalls(stalls)
+    if not is_whole(seed) or seed < 0:
+        raise SynthesisError(f"seed must be a whole number of at least 0, not {seed!r}.")
+    if engine is not None and engine not in ENGINES:
+        raise SynthesisError(f"engine must be 'interpreted' or 'compiled', not {engine!r}.")
+    if engine == "compiled" and compiler() is None:
+        raise SynthesisError("the compiled engine needs a C++ compiler, and there is none.")
 
 
 def check_stalls(stalls: float) -> None:
