@@ -19,9 +19,10 @@ from .errors import SparsityError
 class Ternary:
     """`model` with w_r, w_q and w_m in each of its convolutions and fully connected layers.
 
-    eta: η of the convolutions and of the fully connected layers. w_r begin uniform in
-    [−1, 1], drawn with `seed`, so that a share η of w_q is 0 at first: that is the partition of the
-    weight space of section 3.2.1, and the high sparsity that η = 0.9 begins with.
+    eta: η of the convolutions and of the fully connected layers. w_r begin uniform in [−1, 1],
+    drawn with `seed`, so that a share η of w_q is 0 at first. The thesis does not say so, but with
+    it η = ⅓ partitions the weight space uniformly, η = 0.9 begins with high sparsity (section
+    3.2.1), and weights as small as those of Glorot would all be 0.
     """
 
     def __init__(self, model: nn.Module, eta: tuple[float, float], seed: int = 0) -> None:

@@ -118,10 +118,9 @@ def algorithm(
     if not whole(iterations) or iterations < 1:
         raise SparsityError(f"iterations must be a whole number of at least 1, not {iterations!r}.")
     phases = [complete(first)]
+    pruned = {"sigma": phases[0]["eta"] if sigma is None else sigma}
     for _ in range(iterations):
-        before = phases[-1]
-        sigma = before["eta"] if sigma is None else sigma
-        phases.append(complete({**phases[0], **retrained, "sigma": sigma, "start": before}))
+        phases.append(complete({**phases[0], **retrained, **pruned, "start": phases[-1]}))
     check(phases[-1])
     return phases
 
