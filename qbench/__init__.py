@@ -22,6 +22,7 @@ _ROOMS = (
     "files",
     "hardware",
     "models",
+    "numbers",
     "pages",
     "parameters",
     "paths",

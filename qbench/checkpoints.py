@@ -2,11 +2,14 @@
 
 import hashlib
 import io
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from qbench import paths, store
 from qbench.files import write_atomically
@@ -35,3 +38,23 @@ def load(file: Path | None) -> dict[str, Any] | None:
         print(f"{paths.shown(file)} is damaged: training begins again", file=sys.stderr)
         return None
     return torch.load(io.BytesIO(content), weights_only=True)
+
+
+def load_or_make(file: Path, make: Callable[[Path], object]) -> dict[str, Any]:
+    """The state in `file`; where there is none, `make` is to save it there.
+
+    `make` gets a folder to resume from, which is removed when it is done. Of several processes that
+    ask at once, one makes it and the others wait.
+    """
+    found = load(file)
+    if found is None:
+        with store.writing(file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            found = load(file)
+            if found is None:
+                work = file.with_suffix("")
+                make(work)
+                shutil.rmtree(work, ignore_errors=True)
+                found = load(file)
+    return found

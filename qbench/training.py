@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from qbench import checkpoints, data, store, threads
-from qbench.models.tfc import quant_tfc
 
 MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table I
 
@@ -41,6 +40,8 @@ def quant_mlp(
     `checkpoint` is a folder to resume from and to leave the state of every epoch in. Runs on one
     thread: layers this small are slower on two, and the sums are then the same on any machine size.
     """
+    from qbench.models.tfc import quant_tfc  # brings Brevitas, which `fit` does not need
+
     images = data.load(dataset, size=32, flatten=True, normalise="unit")
     with torch.random.fork_rng(devices=[]), threads.at_most(1):
         torch.manual_seed(seed)

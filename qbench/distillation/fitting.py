@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from qbench import checkpoints, data
+from qbench.numbers import number, whole
 from qbench.training import error_rate
 
-from .errors import DistillationError, number, whole
+from .errors import DistillationError
 from .losses import Distillation
 from .teachers import Cached, Online, Teacher
 

@@ -20,7 +20,9 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import DistillationError, number
+from qbench.numbers import number
+
+from .errors import DistillationError
 
 Form = Literal["stewart", "vailakis", "vailakis_kl"]
 FORMS: tuple[Form, ...] = ("stewart", "vailakis", "vailakis_kl")

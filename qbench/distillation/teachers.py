@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .errors import DistillationError, number
+from qbench.numbers import number
+
+from .errors import DistillationError
 
 
 class Teacher(Protocol):

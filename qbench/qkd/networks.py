@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qbench.distillation.errors import whole
+from qbench.numbers import whole
 from qbench.quantizers.networks import Quantised
 from qbench.quantizers.ranges import KINDS
 

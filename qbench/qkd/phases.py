@@ -9,7 +9,7 @@ quantisers, "cs" (co-studying) trains student and teacher on each other's answer
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qbench.distillation.errors import number, whole
+from qbench.numbers import number, whole
 
 from .errors import StudyError
 

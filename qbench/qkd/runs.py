@@ -9,7 +9,6 @@ start from or learn from, and in a and T, are trained as one stack (`studies`).
 
 import json
 import math
-import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -19,17 +18,16 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import nn
 
 from qbench import checkpoints, data, paths, store, threads, workers
 from qbench.data import specs as specs_of
 from qbench.distillation import Distillation, DistillationError
-from qbench.distillation.errors import whole
 from qbench.errors import nearest
 from qbench.models import mlp
 from qbench.models.convolutional import NETWORKS, build, parameters
 from qbench.models.mlp import HIDDEN
+from qbench.numbers import whole
 
 from .errors import StudyError
 from .networks import Bits, Single, Stack, calibrate, joined, parts, signed_inputs
@@ -199,19 +197,7 @@ def network_of(spec: Spec, *, taught_with: bool = False) -> nn.Module:
 def weights_of(spec: Spec) -> dict[str, Any]:
     """The states that a phase left: `student`, of co-studying also `teacher`; and `signed`."""
     spec = complete(spec)
-    file = _weights(spec)
-    found = checkpoints.load(file)
-    if found is None:
-        with store.writing(file.parent):
-            file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):  # two phases ask for one start at once
-            found = checkpoints.load(file)
-            if found is None:
-                work = file.with_suffix("")
-                study(**spec, checkpoint=work)
-                shutil.rmtree(work, ignore_errors=True)
-                found = checkpoints.load(file)
-    return found
+    return checkpoints.load_or_make(_weights(spec), lambda work: study(**spec, checkpoint=work))
 
 
 def _train(specs: list[dict[str, Any]], checkpoint: Path | None) -> list[pd.DataFrame]:
