@@ -75,7 +75,7 @@ TITLES = {"alexnet_small": "AlexNet-small", "vgg_small": "VGG-small", "resnet20"
 
 
 def build(name: str, width: float = 1, classes: int = 10, *, inputs: int = 3) -> nn.Sequential:
-    """The network `name`, its channels and neurons times `width`; raises `ModelError` as `check`."""
+    """The network `name`, channels and neurons times `width`; raises `ModelError` as `check`."""
     check(name, width)
     return NETWORKS[name](width, classes, inputs=inputs)
 

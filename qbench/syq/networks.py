@@ -1,7 +1,7 @@
 """A network whose weights and activations are rounded as one of the compared methods has it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,6 @@ class Rounding:
     act_bits: int = 32
     fraction_bits: int | None = None
     scale_gradient: ScaleGradient = "chain"
-    acts: Callable[[], nn.Module] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -99,13 +98,17 @@ class Rounding:
                 raise SyqError(
                     f"fraction_bits must be None where activations are float32, not {fraction!r}."
                 )
-            object.__setattr__(self, "acts", nn.Identity)
             return
         try:
-            FixedPoint(bits, fraction)
+            self.acts()
         except QuantiserError as error:
             raise SyqError(f"fraction_bits cannot be {fraction!r}: {error}") from None
-        object.__setattr__(self, "acts", lambda: FixedPoint(bits, fraction))
+
+    def acts(self) -> nn.Module:
+        """The quantiser of a layer's input."""
+        if self.act_bits == 32:
+            return nn.Identity()
+        return FixedPoint(self.act_bits, self.fraction_bits)
 
     def weights(self, layer: Layer) -> nn.Module:
         """The quantiser of a layer's weights as they are now."""

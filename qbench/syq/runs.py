@@ -115,7 +115,7 @@ def trainings(
 
 
 def complete(spec: Spec) -> dict[str, Any]:
-    """Every parameter of `training`, defaults filled in, equal numbers written alike; so is `start`.
+    """Every parameter of `training`, defaults filled in, equal numbers alike; so is `start`.
 
     Raises `SyqError` for a parameter that `training` does not have.
     """
