@@ -1,4 +1,4 @@
-"""Trainings by the methods of chapter 5: codes × scales afterwards, one recipe, starts, refusals."""
+"""Trainings by the methods of chapter 5: codes × scales, one recipe, starts, refusals."""
 
 import numpy as np
 import pytest
