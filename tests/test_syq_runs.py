@@ -1,5 +1,7 @@
 """Trainings by the methods of chapter 5: codes × scales, one recipe, starts, refusals."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from training_toy import Stop
 
 from qbench import checkpoints, store, threads
 from qbench import training as loops
+from qbench.data import Dataset, Split
 from qbench.quantizers.networks import Quantised
 from qbench.syq import SyqError, networks, runs
 
@@ -35,20 +38,21 @@ METHODS = {
 SCALES = {"pixel": (2, 3), "row": (2,), "layer": ()}  # dimensions with scales of their own
 
 
+@cache
+def few() -> Dataset:
+    """30 digits of each part."""
+    digits = runs.data.load("mnist5k", size=32, normalise="standard", subset=40)
+    parts = (digits.train, digits.valid, digits.test)
+    cut = [Split(part.images[:30], part.labels[:30]) for part in parts]
+    return Dataset(digits.name, digits.classes, *cut)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     empty_stores(tmp_path, monkeypatch)
-    few = runs.data.load("mnist5k", size=32, normalise="standard", subset=40)
-    cut = {n: runs.data.Split(s.images[:30], s.labels[:30]) for n, s in splits(few).items()}
-    monkeypatch.setattr(
-        runs, "load", lambda dataset, images: runs.data.Dataset(few.name, few.classes, **cut)
-    )
+    monkeypatch.setattr(runs, "load", lambda dataset, images: few())
     with threads.at_most(1):
         yield tmp_path
-
-
-def splits(images):
-    return {name: getattr(images, name) for name in ("train", "valid", "test")}
 
 
 @pytest.mark.parametrize("how", METHODS.values(), ids=METHODS)
