@@ -186,4 +186,4 @@ def test_refused_parameters(wrong):
 
 def test_smoke_defaults_are_few():
     cells = syq.cells(SymmetricScales())
-    assert len(cells) == 2 * (1 + 4) and {one.network for one in cells} == {"resnet20"}
+    assert len(cells) == 2 * (1 + 4) and {one.network for one in cells} == {"alexnet_small"}

@@ -158,6 +158,20 @@ def test_starts_are_trained_once_and_stored():
     assert runs.weights_of(asked[0]).keys() == runs.network_of(asked[0]).state_dict().keys()
 
 
+def test_scales_before_and_after():
+    spec = TOY | METHODS["syq-pixel-ternary"]
+    found = store.run(runs.scales, training=runs.complete(spec))
+    assert found.groupby("layer", sort=False).size().tolist() == [25, 9, 9, 9, 1, 1]
+    assert set(found.scale) == {"pixel", "layer"} and (found.start > 0).all()
+    trained = runs.network_of(spec).conv3.weights.scale.flatten()
+    assert found[found.layer == "conv3"].trained.tolist() == trained.tolist()
+    assert (found.start != found.trained).all()
+    found = runs.scales(training=TOY | METHODS["ttq"])
+    assert found.scale.tolist() == ["positive", "negative"] * 6 and (found.start == 1).all()
+    with pytest.raises(SyqError, match=r"^scales are learnt by syq and ttq, not by 'bwn'\.$"):
+        runs.scales(training=TOY | METHODS["bwn"])
+
+
 REFUSED = [
     ({"method": "xnor"}, "method must be one of float32, syq"),
     ({"method": "syq", "weight_bits": 3}, "weight_bits of syq must be 1 or 2, not 3"),

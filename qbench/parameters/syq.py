@@ -38,8 +38,8 @@ ActBits = Annotated[
 
 class SymmetricScales(Parameters):
     dataset: AnyImageSet = Field("mnist5k", description="data set")
-    networks: ListOf(SmallNetwork) = Field(["resnet20"], description="networks to train")
-    width: Number = Field(0.25, gt=0, le=4, description="factor of their channels and neurons")
+    networks: ListOf(SmallNetwork) = Field(["alexnet_small"], description="networks to train")
+    width: Number = Field(0.1, gt=0, le=4, description="factor of their channels and neurons")
     granularities: ListOf(Granularity) = Field(
         ["pixel", "layer"], description="which weights share a scale of SYQ"
     )
@@ -56,9 +56,9 @@ class SymmetricScales(Parameters):
     printed_gradient: bool = Field(
         False, description="train SYQ with the scales' gradient as eq. 5.10 prints it, too"
     )
-    epochs: Whole = Field(1, ge=1, description="passes over the training images")
+    epochs: Whole = Field(2, ge=1, description="passes over the training images")
     learning_rate: Number = Field(0.001, gt=0, le=1, description="of Adam, at the start")
-    batch_size: Whole = Field(64, ge=2, le=10_000, description="images a training step")
-    images: Images = Field(200, description="training images; None: all")
+    batch_size: Whole = Field(16, ge=2, le=10_000, description="images a training step")
+    images: Images = Field(400, description="training images; None: all")
     seeds: ListOf(Seed) = Field([0, 1], description="random seeds; one training with each")
     workers: Workers = Field(None, description="processes that train at once; None: one a core")

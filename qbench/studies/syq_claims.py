@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qbench import reference
+from qbench.models.small import TITLES
 
 from .qkd_verdicts import Judge, Verdict
 from .syq import FARAONE, KEYS, accuracies
@@ -139,9 +140,9 @@ def _cost_claims(judge: SyqJudge) -> None:
         networks = judge.table.groupby("network")["operations"]
         holds = bool((networks.max() > networks.min()).all())
         words = "; ".join(
-            f"{network}: {of.max():,} against {of.min():,}" for network, of in networks
+            f"{TITLES[network]} {of.max():,} against {of.min():,}" for network, of in networks
         )
-        judge.fact("asymmetric_extra_operations", holds, f"operations an image, {words}")
+        judge.fact("asymmetric_extra_operations", holds, f"operations an image: {words}")
 
 
 def _printed_losses() -> dict[int, float]:
@@ -166,7 +167,7 @@ def _range(gains: list[pd.Series]) -> str:
 
 def _said(gains: dict[Key, pd.Series], what: str, by: str = "granularity") -> str:
     words = ", ".join(
-        f"{key[0]} {key[KEYS.index(by)]} W{key[3]}A{key[4]} {gain.mean():+.2f}"
+        f"{TITLES[key[0]]} {key[KEYS.index(by)]} W{key[3]}A{key[4]} {gain.mean():+.2f}"
         for key, gain in gains.items()
     )
     return f"{what}: {words} points"

@@ -7,8 +7,9 @@ git: where they are missing and needed, `weights_of` trains again.
 All methods are trained alike, with Adam: a step of Adam does not depend on the scale of the
 gradient, and some methods multiply the gradient of the weights by a scale and some do not (eqs. 5.4
 and 5.7), which SGD would take for different learning rates. As in section 5.6.1 the learning rate
-falls in steps of 0.2, and nothing but the weights is told apart: scales and weights learn at one
-rate, with one weight decay.
+falls in steps of 0.2, and scales and weights learn at one rate, with one weight decay. A scale
+starts as small as its weights, near 0.02, and a step of Adam is about as long as the learning rate:
+0.001 moves it by a twentieth a step, and much more than that throws it across 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from qbench.models.errors import ModelError
 from qbench.numbers import number, whole
 
 from .errors import SyqError
-from .networks import WEIGHT_BITS, Rounding
+from .networks import LEARNT, WEIGHT_BITS, Rounding
 
 Spec = Mapping[str, Any]  # parameters of `training`
 FEWEST = {method: bits[0] for method, bits in WEIGHT_BITS.items()}  # bits of the weights
@@ -96,6 +97,40 @@ def training(
         )
     checkpoints.save(_weights(spec), model.state_dict())
     return log
+
+
+@store.method(version=1)
+def scales(*, training: Spec) -> pd.DataFrame:
+    """The learnt scales of a trained network: a row a scale, from the first layer to the last.
+
+    Columns: `layer`, `scale` ("pixel", "row" or "layer", of "ttq" "positive" or "negative"),
+    `place` (0, 1, …, in the order of the kernel), `start` and `trained`. Needs the weights that the
+    training left. Raises `SyqError` where no scale is learnt.
+    """
+    check(training)
+    spec = complete(training)
+    if spec["method"] not in LEARNT:
+        raise SyqError(f"scales are learnt by {' and '.join(LEARNT)}, not by {spec['method']!r}.")
+    with torch.random.fork_rng(devices=[]):
+        first = _new(spec)
+        if spec["start"] is not None:
+            first.load_state_dict(weights_of(spec["start"]))
+        before = _rounding(spec).put_into(first).state_dict()
+    after, rows = weights_of(spec), []
+    for name, module in first.named_modules():
+        for part in ("scale", "positive", "negative"):
+            if f"{name}.{part}" not in before or not name.endswith(".weights"):
+                continue
+            what = module.granularity if part == "scale" else part
+            pairs = zip(
+                before[f"{name}.{part}"].flatten(), after[f"{name}.{part}"].flatten(), strict=True
+            )
+            rows += [
+                {"layer": name.removesuffix(".weights"), "scale": what, "place": place}
+                | {"start": float(start), "trained": float(trained)}
+                for place, (start, trained) in enumerate(pairs)
+            ]
+    return pd.DataFrame(rows)
 
 
 def trainings(
