@@ -39,6 +39,7 @@ _ROOMS = (
     "store",
     "studies",
     "sweep",
+    "syq",
     "threads",
     "training",
     "workers",

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,10 @@ def fit(
     batch_size: int,
     seed: int,
     milestones: Sequence[float] = MILESTONES,
+    factor: float = 0.1,
+    weight_decay: float = 0.0,
+    evaluate_at: Collection[int] | None = None,
+    at_once: int = 2500,
     checkpoint: Path | None = None,
     title: str = "training",
 ) -> pd.DataFrame:
@@ -81,17 +85,21 @@ def fit(
 
     Columns: `epoch` (1, 2, …), `learning_rate`, `train_loss` (mean cross entropy over the epoch, in
     nats, dropout on), `valid_error` and `test_error` (%, whole split, dropout off). The learning
-    rate falls by 10 at each of `milestones`, given as shares of all epochs. If `checkpoint` exists,
-    training goes on from it to the same numbers; it is replaced atomically after every epoch.
+    rate is multiplied by `factor` at each of `milestones`, given as shares of all epochs. The two
+    errors are missing but at the epochs `evaluate_at` (None: all) and the last; `at_once` images
+    are evaluated together. If `checkpoint` exists, training goes on from it to the same numbers; it
+    is replaced atomically after every epoch.
     Raises `FloatingPointError` when the loss is no longer finite and `store.StoreError` when the
     checkpoint cannot be written.
     """
     before = checkpoints.load(checkpoint)
     if before:  # ahead of the optimiser: Brevitas makes new parameters when it loads a state
         model.load_state_dict(before["model"])
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.MultiStepLR(
-        optimiser, [round(share * epochs) for share in milestones], gamma=0.1
+        optimiser, [round(share * epochs) for share in milestones], gamma=factor
     )
     if before:
         optimiser.load_state_dict(before["optimiser"])
@@ -106,15 +114,12 @@ def fit(
         if not math.isfinite(loss):
             raise FloatingPointError(f"{title}: the loss is {loss} in epoch {epoch}.")
         schedule.step()
-        log.append(
-            {
-                "epoch": epoch,
-                "learning_rate": rate,
-                "train_loss": loss,
-                "valid_error": error_rate(model, images.valid),
-                "test_error": error_rate(model, images.test),
-            }
-        )
+        told = evaluate_at is None or epoch == epochs or epoch in evaluate_at
+        row = {"epoch": epoch, "learning_rate": rate, "train_loss": loss}
+        for name in ("valid", "test"):
+            split = getattr(images, name)
+            row[f"{name}_error"] = error_rate(model, split, at_once) if told else math.nan
+        log.append(row)
         if checkpoint:
             parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
             state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}

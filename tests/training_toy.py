@@ -61,10 +61,10 @@ def stop_after(patch: pytest.MonkeyPatch, epochs: int) -> None:
     """Interrupt the training right after so many epochs, before the next one is whole."""
     real, done = training.error_rate, iter(range(100))
 
-    def error_rate(model, split):
+    def error_rate(model, split, at_once):
         if next(done) == 2 * epochs + 1:  # validation of the next epoch is done, its test begins
             raise Stop
-        return real(model, split)
+        return real(model, split, at_once)
 
     patch.setattr(training, "error_rate", error_rate)
 

@@ -1,0 +1,289 @@
+"""The trainings that chapters store: one network, one method, one seed is one result.
+
+A training is named by the parameters of `training`; what it starts from is a training itself, in
+float32. Tables are stored results; weights stay in `results/networks`, which does not travel with
+git: where they are missing and needed, `weights_of` trains again.
+
+All methods are trained alike, with Adam: a step of Adam does not depend on the scale of the
+gradient, and some methods multiply the gradient of the weights by a scale and some do not (eqs. 5.4
+and 5.7), which SGD would take for different learning rates. As in section 5.6.1 the learning rate
+falls in steps of 0.2, and scales and weights learn at one rate, with one weight decay. A scale
+starts as small as its weights, near 0.02, and a step of Adam is about as long as the learning rate:
+0.001 moves it by a twentieth a step, and much more than that throws it across 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from qbench import checkpoints, data, paths, store, threads, workers
+from qbench import training as loops
+from qbench.data import specs as specs_of
+from qbench.models import small
+from qbench.models.errors import ModelError
+from qbench.numbers import number, whole
+
+from .errors import SyqError
+from .networks import LEARNT, WEIGHT_BITS, Rounding
+
+Spec = Mapping[str, Any]  # parameters of `training`
+FEWEST = {method: bits[0] for method, bits in WEIGHT_BITS.items()}  # bits of the weights
+SAME = ("dataset", "network", "width")  # in a training and its start
+MILESTONES = (0.5, 0.75)  # shares of the epochs after which the learning rate falls
+FACTOR = 0.2  # section 5.6.1
+EVALUATED = 250  # images at once: they stay in the processor's cache
+
+
+@store.method(version=1)
+def training(
+    *,
+    dataset: str,
+    network: str = "alexnet_small",
+    width: float = 1.0,
+    method: str = "syq",
+    weight_bits: int | None = None,
+    granularity: str | None = None,
+    act_bits: int = 32,
+    fraction_bits: int | None = None,
+    scale_gradient: str = "chain",
+    start: Spec | None = None,
+    epochs: int = 10,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 5e-6,
+    batch_size: int = 64,
+    images: int | None = None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> pd.DataFrame:
+    """Train one network by one method; returns the table of `qbench.training.fit`.
+
+    network, width: see `models.small.build`. `method` to `scale_gradient`: see `Rounding`; None is
+    the fewest bits of the method, pixel-wise scaling for "syq", and fraction bits that leave 1 bit
+    before the point for up to 2 bits and 2 bits for more: activations up to 1.5, or to nearly 4.
+    start: parameters of `training`, of the float32 network whose weights it starts from, as VGG and
+    ResNet did in section 5.6.1; None for new weights. Scales start from the weights either way (eq.
+    5.12). learning_rate: Adam's, times 0.2 after half and after three quarters of the epochs.
+    images: how many of the training images, 32×32 and standardised (None: all). The seed sets the
+    new weights and the order of the images. Evaluated after the last epoch. On one thread.
+    Raises `SyqError` for what cannot be, before any work.
+    """
+    spec = complete({name: value for name, value in locals().items() if name != "checkpoint"})
+    check(spec)
+    pictures = load(spec["dataset"], spec["images"])
+    with torch.random.fork_rng(devices=[]), threads.at_most(1):
+        model = _new(spec)
+        if spec["start"] is not None:
+            model.load_state_dict(weights_of(spec["start"]))
+        model = _rounding(spec).put_into(model).to(memory_format=torch.channels_last)
+        log = loops.fit(
+            model,
+            pictures,
+            epochs=spec["epochs"],
+            learning_rate=spec["learning_rate"],
+            weight_decay=spec["weight_decay"],
+            batch_size=spec["batch_size"],
+            seed=spec["seed"],
+            milestones=MILESTONES,
+            factor=FACTOR,
+            evaluate_at=(),
+            at_once=EVALUATED,
+            checkpoint=checkpoint and checkpoint / "state.pt",
+            title=title(spec),
+        )
+    checkpoints.save(_weights(spec), model.state_dict())
+    return log
+
+
+@store.method(version=1)
+def scales(*, training: Spec) -> pd.DataFrame:
+    """The learnt scales of a trained network: a row a scale, from the first layer to the last.
+
+    Columns: `layer`, `scale` ("pixel", "row" or "layer", of "ttq" "positive" or "negative"),
+    `place` (0, 1, …, in the order of the kernel), `start` and `trained`. Needs the weights that the
+    training left. Raises `SyqError` where no scale is learnt.
+    """
+    check(training)
+    spec = complete(training)
+    if spec["method"] not in LEARNT:
+        raise SyqError(f"scales are learnt by {' and '.join(LEARNT)}, not by {spec['method']!r}.")
+    with torch.random.fork_rng(devices=[]):
+        first = _new(spec)
+        if spec["start"] is not None:
+            first.load_state_dict(weights_of(spec["start"]))
+        before = _rounding(spec).put_into(first).state_dict()
+    after, rows = weights_of(spec), []
+    for name, module in first.named_modules():
+        for part in ("scale", "positive", "negative"):
+            if f"{name}.{part}" not in before or not name.endswith(".weights"):
+                continue
+            what = module.granularity if part == "scale" else part
+            pairs = zip(
+                before[f"{name}.{part}"].flatten(), after[f"{name}.{part}"].flatten(), strict=True
+            )
+            rows += [
+                {"layer": name.removesuffix(".weights"), "scale": what, "place": place}
+                | {"start": float(start), "trained": float(trained)}
+                for place, (start, trained) in enumerate(pairs)
+            ]
+    return pd.DataFrame(rows)
+
+
+def trainings(
+    asked: Sequence[Spec], *, at_once: int | None = None, title: str = "trainings"
+) -> list[pd.DataFrame]:
+    """`training` for each of `asked`: from the store where it has them, the others `at_once` (None:
+    one a core) side by side, each in a process of one thread. What they start from comes first.
+    """
+    for one in asked:
+        check(one)
+    specs = [complete(one) for one in asked]
+    if earlier := [spec["start"] for spec in specs if spec["start"] is not None]:
+        trainings(earlier, at_once=at_once, title=title)
+    different = {store.key(store.spec(training, **spec)): spec for spec in specs}
+    workers.run_each(training, list(different.values()), workers=at_once, title=title)
+    return [store.run(training, **spec) for spec in specs]
+
+
+def complete(spec: Spec) -> dict[str, Any]:
+    """Every parameter of `training`, defaults filled in, equal numbers alike; so is `start`.
+
+    Raises `SyqError` for a parameter that `training` does not have.
+    """
+    try:
+        full = store.spec(training, **spec)["parameters"]
+    except TypeError as error:
+        raise SyqError(f"a training has the parameters of `training`: {error}.") from None
+    if isinstance(full["start"], Mapping):
+        full["start"] = complete(full["start"])
+    if full["method"] == "syq" and full["granularity"] is None:
+        full["granularity"] = "pixel"
+    if full["weight_bits"] is None:
+        full["weight_bits"] = FEWEST.get(full["method"], 1)
+    bits = full["act_bits"]
+    if full["fraction_bits"] is None and whole(bits) and bits < 32:
+        full["fraction_bits"] = bits - (1 if bits <= 2 else 2)
+    for name in ("width", "learning_rate", "weight_decay"):
+        if whole(full[name]):
+            full[name] = float(full[name])
+    return full
+
+
+def check(spec: Spec) -> None:
+    """Raise `SyqError` for a training that cannot be, and for one that its start cannot be."""
+    spec = complete(spec)
+    try:
+        small.check(spec["network"], spec["width"])
+    except ModelError as error:  # a sentence that fits here as well
+        raise SyqError(str(error)) from None
+    _rounding(spec)
+    for name, least in (("epochs", 1), ("batch_size", 2)):
+        if not whole(spec[name]) or spec[name] < least:
+            raise SyqError(
+                f"{name} must be a whole number of at least {least}, not {spec[name]!r}."
+            )
+    if not number(spec["learning_rate"]) or spec["learning_rate"] <= 0:
+        raise SyqError(f"learning_rate must be a number above 0, not {spec['learning_rate']!r}.")
+    if not number(spec["weight_decay"]) or spec["weight_decay"] < 0:
+        raise SyqError(
+            f"weight_decay must be a number of at least 0, not {spec['weight_decay']!r}."
+        )
+    if not whole(spec["seed"]) or not 0 <= spec["seed"] < 2**31:
+        raise SyqError(f"seed must be a whole number from 0 to 2**31 - 1, not {spec['seed']!r}.")
+    most = specs_of.find(spec["dataset"]).split["train"]
+    if spec["images"] is not None and (
+        not whole(spec["images"]) or not 2 <= spec["images"] <= most
+    ):
+        raise SyqError(
+            f"images must be a whole number from 2 to {most}, or None for all, "
+            f"not {spec['images']!r}."
+        )
+    if spec["start"] is not None:
+        _check_start(spec)
+
+
+def _check_start(spec: Spec) -> None:
+    start = spec["start"]
+    if not isinstance(start, Mapping):
+        raise SyqError(
+            f"start must be the parameters of a float32 training, or None, not {start!r}."
+        )
+    check(start)
+    if (start["method"], start["act_bits"]) != ("float32", 32):
+        raise SyqError(
+            "start must be a training in float32, weights and activations, not "
+            f"{start['method']} with activations of {start['act_bits']} bits."
+        )
+    for name in SAME:
+        if start[name] != spec[name]:
+            raise SyqError(
+                f"a training keeps the {name} of its start, {start[name]!r}, "
+                f"and has {spec[name]!r}."
+            )
+
+
+def weights_of(spec: Spec) -> dict[str, torch.Tensor]:
+    """The state that a training left; trains where it is not at hand."""
+    spec = complete(spec)
+    return checkpoints.load_or_make(_weights(spec), lambda work: training(**spec, checkpoint=work))
+
+
+def network_of(spec: Spec) -> nn.Module:
+    """The network that a training left, in evaluation mode; trains where it is not at hand."""
+    check(spec)
+    spec = complete(spec)
+    with torch.random.fork_rng(devices=[]):
+        model = _rounding(spec).put_into(_new(spec))
+    model.load_state_dict(weights_of(spec))
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def model_of(spec: Spec) -> nn.Module:
+    """The network of a training before anything is rounded, with PyTorch's initial weights."""
+    spec = complete(spec)
+    known = specs_of.find(spec["dataset"])
+    return small.build(
+        spec["network"], spec["width"], len(known.classes), inputs=channels(spec["dataset"])
+    )
+
+
+def channels(dataset: str) -> int:
+    """1 for digits in grey, 3 for colours."""
+    return 1 if len(specs_of.find(dataset).image_shape) == 2 else 3
+
+
+def title(spec: Spec) -> str:
+    """What a training is called in progress bars and warnings."""
+    spec = complete(spec)
+    how = [spec["method"], spec["granularity"], f"W{spec['weight_bits']}A{spec['act_bits']}"]
+    named = " ".join(part for part in how if part)
+    return f"{spec['network']} × {spec['width']:g} on {spec['dataset']}, {named}, " + (
+        f"seed {spec['seed']}"
+    )
+
+
+@lru_cache(maxsize=2)  # trainings of one process share what they only read
+def load(dataset: str, images: int | None) -> data.Dataset:
+    """A data set as these networks see it: 32×32 pixels, each channel of mean 0 and deviation 1."""
+    return data.load(dataset, size=32, normalise="standard", subset=images)
+
+
+def _new(spec: Spec) -> nn.Module:
+    torch.manual_seed(spec["seed"])
+    return model_of(spec)
+
+
+def _rounding(spec: Spec) -> Rounding:
+    names = (
+        *("method", "weight_bits", "granularity"),
+        *("act_bits", "fraction_bits", "scale_gradient"),
+    )
+    return Rounding(**{name: spec[name] for name in names})
+
+
+def _weights(spec: Spec) -> Path:
+    return paths.local_results() / "networks" / f"{store.key(store.spec(training, **spec))}.pt"
