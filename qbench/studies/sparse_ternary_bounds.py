@@ -112,3 +112,8 @@ def break_even(of: pd.DataFrame) -> pd.DataFrame:
 
 def _activations(bits: int) -> str:
     return "binary activations" if bits == 1 else "float activations"
+
+
+def dense(activations: str) -> float:
+    """TOPS of the dense binary network with "binary" or "float" activations."""
+    return Accelerator(activations).dense_tops
