@@ -16,6 +16,7 @@ from qbench.errors import UserError, nearest
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
 from .qkd import DenseNetQkd, PerceptronQkd
+from .sparsity import SparseTernary
 from .training import BitWidthSweep, NumberFormats
 from .types import Parameters, Refused, split
 
@@ -33,6 +34,7 @@ __all__ = [
     "PerceptronQkd",
     "RadarCharts",
     "Resources",
+    "SparseTernary",
     "check",
     "describe",
 ]
@@ -54,6 +56,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "07_evolution": Evolution,
     "08_qkd_perceptrons": PerceptronQkd,
     "09_qkd_densenets": DenseNetQkd,
+    "10_sparse_ternary": SparseTernary,
 }
 
 

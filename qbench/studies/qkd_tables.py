@@ -31,10 +31,10 @@ def noise(table: pd.DataFrame) -> float:
     single seed.
     """
     ours = accuracies(table)
-    return _scatter(ours[ours.index.get_level_values("weight_bits") >= 4])
+    return scatter(ours[ours.index.get_level_values("weight_bits") >= 4])
 
 
-def _scatter(rows: pd.DataFrame) -> float:
+def scatter(rows: pd.DataFrame) -> float:
     """Standard deviation over the columns that rows have in common.
 
     From the median of the rows' variances, in proportion to that of χ²: a few rows that scatter

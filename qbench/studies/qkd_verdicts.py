@@ -1,4 +1,4 @@
-"""Chapters 08 and 09: claims as predicates on differences, and whether seeds settle them."""
+"""Chapters 08 to 10: claims as predicates on differences, and whether seeds settle them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,15 +30,17 @@ class Verdict:
 
 @dataclass
 class Judge:
-    """Judges claims of the thesis by a table of trainings and collects a row for each.
+    """Judges claims of a thesis by a table of trainings and collects a row for each.
 
-    why: what a claim that does not hold gets as its reason. Rows have `where`, `claim`, `ours`,
-    `verdict`, `seeds` ("settled", "not settled" or "one seed: cannot tell") and `why`.
+    source: the publication. why: what a claim that does not hold gets as its reason. Rows have
+    `where`, `claim`, `ours`, `verdict`, `seeds` ("settled", "not settled" or "one seed: cannot
+    tell") and `why`.
     """
 
     table: pd.DataFrame
     why: str
     rows: list[dict[str, Any]] = field(default_factory=list)
+    source: str = VAILAKIS
 
     def __post_init__(self) -> None:
         self.ours, self.spread = accuracies(self.table), noise(self.table)
@@ -70,7 +72,9 @@ class Judge:
 
     def say(self, name: str, verdict: Verdict, words: str, why: str = "") -> None:
         """Add the row of the thesis' claim `name`; `words` say what we measured."""
-        row = reference.claim(VAILAKIS, name, holds=verdict.holds, ours=words, why=why or self.why)
+        row = reference.claim(
+            self.source, name, holds=verdict.holds, ours=words, why=why or self.why
+        )
         seeds = "settled" if verdict.sure else "not settled"
         if self.ours.shape[1] < 2:
             seeds = "one seed: cannot tell"
@@ -79,7 +83,7 @@ class Judge:
     def fact(self, name: str, holds: bool, words: str, why: str = "") -> None:
         """As `say`, for what no seed changes."""
         self.rows.append(
-            reference.claim(VAILAKIS, name, holds=holds, ours=words, why=why or self.why)
+            reference.claim(self.source, name, holds=holds, ours=words, why=why or self.why)
             | {"seeds": ""}
         )
 

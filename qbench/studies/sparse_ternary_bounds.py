@@ -1,0 +1,119 @@
+"""Chapter 10: what needs no training: weights, bounds of storage, throughputs of an accelerator."""
+
+import numpy as np
+import pandas as pd
+
+from qbench import reference
+from qbench.hardware import sparse_accelerator
+from qbench.hardware.sparse_accelerator import Accelerator
+from qbench.models import binary_connect
+from qbench.sparsity import coding
+
+FARAONE = "faraone2021"
+#: R of Figures 3.6 and 3.7, whose axis cannot be read.
+REUSES = tuple(2**power for power in range(13))
+
+
+def networks() -> pd.DataFrame:
+    """Weights of the thesis' three networks, counted, beside what Tables 3.2 and 3.3 print."""
+    rows = []
+    for name, of, neurons, bits, printed in (
+        ("MLP", "mlp", 4096, 1, "table_3_2"),
+        ("MLP", "mlp", 1024, 32, "table_3_2"),
+        ("VGG", "vgg", 128, 32, "table_3_3"),
+    ):
+        model = binary_connect.build(of, neurons, inputs=784 if of == "mlp" else 3)
+        weights = sum(layer.weight.numel() for layer in binary_connect.weights(model).values())
+        theirs = reference.load(FARAONE, printed)
+        theirs = theirs[(theirs["quantity"] == "parameters") & (theirs["act_bits"] == bits)]
+        rows.append(
+            {
+                "network": f"{name} of {neurons:,}",
+                "weights": weights,
+                "printed (millions)": theirs["value"].iloc[0],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def bounds() -> pd.DataFrame:
+    """What the sparse networks of Tables 3.2 and 3.3 take at the least, from their printed zeros.
+
+    Columns (MB): the entropy of independent weights, run-length coding of those at its best width,
+    and both printed sizes. One density for all layers: uneven layers need less.
+    """
+    found = []
+    for name in ("table_3_2", "table_3_3"):
+        rows = reference.load(FARAONE, name)
+        rows = rows[rows["method"] == "sparse_tnn"]
+        for bits, part in rows.groupby("act_bits", sort=False):
+            value = part.set_index(["quantity", "encoding"])["value"]
+            zeros, weights = value["zeros", ""], 1e6 * value["parameters", ""]
+            density = 1 - zeros / 100
+            found.append(
+                {
+                    "network": f"{part['network'].iloc[0]}, {_activations(bits)}",
+                    "zeros": zeros,
+                    "entropy": coding.iid_bits(density) * weights / 8e6,
+                    "run-length": coding.expected_bits(density) * weights / 8e6,
+                    "first": value["size", "RLE"],
+                    "second": value["size", "HC"],
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def gammas(table: pd.DataFrame | None = None, label: str = "ours") -> pd.DataFrame:
+    """γ of the sparse networks: `network`, `activations`, `gamma`. Printed, and ours if given."""
+    rows = [
+        {"network": row["network"], "activations": kind, "gamma": 1 - row["zeros"] / 100}
+        for row in bounds().to_dict("records")
+        for kind in ("binary" if "binary" in row["network"] else "float",)
+    ]
+    if table is not None:
+        zeros = table[table["role"] == "sparse"]["zeros"].mean()
+        rows += [
+            {"network": label, "activations": kind, "gamma": 1 - zeros / 100}
+            for kind in ("binary", "float")
+        ]
+    return pd.DataFrame(rows)
+
+
+def throughputs(of: pd.DataFrame, activations: str) -> pd.DataFrame:
+    """Figure 3.6 ("float") or 3.7 ("binary"): `network`, `reuse`, `tops`, for the γ of `gammas`."""
+    parts = []
+    for row in of[of["activations"] == activations].to_dict("records"):
+        found = sparse_accelerator.throughputs([row["gamma"]], REUSES, [Accelerator(activations)])
+        named = f"{row['network'].split(',')[0]}, {100 * (1 - row['gamma']):.1f} % zeros"
+        parts.append(found.assign(network=named))
+    return pd.concat(parts, ignore_index=True)
+
+
+def break_even(of: pd.DataFrame) -> pd.DataFrame:
+    """From which reuse R on each network of `gammas` is faster than the dense binary one.
+
+    `reuse` is that whole number, `limit` the throughput (TOPS) that endless reuse approaches.
+    """
+    rows = []
+    for row in of.to_dict("records"):
+        one = Accelerator(row["activations"])
+        equal = float(one.break_even(row["gamma"]))
+        rows.append(
+            row
+            | {
+                "dense": one.dense_tops,
+                "equal": equal,
+                "reuse": int(np.floor(equal)) + 1 if np.isfinite(equal) else None,
+                "limit": one.dense_tops / row["gamma"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _activations(bits: int) -> str:
+    return "binary activations" if bits == 1 else "float activations"
+
+
+def dense(activations: str) -> float:
+    """TOPS of the dense binary network with "binary" or "float" activations."""
+    return Accelerator(activations).dense_tops
