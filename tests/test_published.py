@@ -3,6 +3,8 @@
 from itertools import product
 
 from qbench import chapters, parameters, paths, store, sweep
+from qbench.distillation import runs
+from qbench.studies import distillation
 
 
 def published():
@@ -21,6 +23,22 @@ def test_the_book_finds_every_run_of_the_sweep_stored():
         member = {"weight_bits": weight_bits, "act_bits": act_bits, "seed": seed}
         spec = store.spec(sweep.quant_mlp, dataset=dataset, **member, **same)
         assert store.key(spec) in there, spec
+
+
+def test_the_book_finds_the_teachers_of_chapter_06_and_their_logits_stored():
+    """Else building the book would train the teachers again: hours."""
+    p = parameters.check(
+        "06_distillation", **chapters.parameters(chapters.find("06"), "published", {})
+    )
+    there = published()
+    for pair in p.pairs:
+        scale = distillation.Scale(p.of("teacher_images", pair), p.of("teacher_epochs", pair))
+        teacher = distillation.teacher_of(pair, p.dataset, scale)
+        for spec in (
+            store.spec(runs.teacher, **teacher),
+            store.spec(runs.teacher_logits, teacher=teacher),
+        ):
+            assert store.key(spec) in there, spec
 
 
 def test_every_published_result_is_whole_and_says_where_it_comes_from():
