@@ -242,14 +242,19 @@ def _turn(students: int, batch_size: int, threads: int, seconds: float) -> dict[
     import torch
 
     torch.set_num_threads(threads)
-    step = _step(students, batch_size)
+    steps = steps_per_second(_step(students, batch_size), seconds)
+    return {"images_per_second": steps * batch_size * students}
+
+
+def steps_per_second(step: Callable[[], None], seconds: float) -> float:
+    """The rate of a training step over about `seconds`, after one that warms up."""
     step()
     done, took, started = 0, 0.0, time.perf_counter()
     while not done or took < seconds:
         step()
         done += 1
         took = time.perf_counter() - started
-    return {"images_per_second": done * batch_size * students / took}
+    return done / took
 
 
 @cache

@@ -7,7 +7,6 @@ every round gave; `beside` sums that up.
 Run as a program, this module is such a process, as `speed` is.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import cycle
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from qbench import speed, store
-from qbench.speed_distillation import summed_up
+from qbench.speed_distillation import steps_per_second, summed_up
 
 # torch and what needs it are imported by the processes that measure, as in `speed`.
 
@@ -87,14 +86,8 @@ def _turn(work: dict[str, Any], threads: int, seconds: float) -> dict[str, float
     import torch
 
     torch.set_num_threads(threads)
-    step = _step(**work)
-    step()
-    done, took, started = 0, 0.0, time.perf_counter()
-    while not done or took < seconds:
-        step()
-        done += 1
-        took = time.perf_counter() - started
-    return {"images_per_second": done * work["batch_size"] * work["students"] / took}
+    steps = steps_per_second(_step(**work), seconds)
+    return {"images_per_second": steps * work["batch_size"] * work["students"]}
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from qbench import pages, speed_rounding, store, threads
+from qbench import pages, speed_distillation, speed_rounding, store, threads
 from qbench.qkd import Stack
 from qbench.speed_rounding import APART, FUSED, OURS
 
@@ -69,7 +69,7 @@ def test_every_student_costs_the_same_products(contender, students, monkeypatch)
 
 def test_a_turn_counts_every_student(monkeypatch):
     clock = iter([0.0, 1.0, 4.0])
-    monkeypatch.setattr(speed_rounding.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(speed_distillation.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(speed_rounding, "_step", lambda **_: lambda: None)
     work = WORK | {"students": 3, "contender": OURS}
     assert speed_rounding._turn(work, 1, 2.0) == {"images_per_second": 2 * 8 * 3 / 4.0}

@@ -12,7 +12,7 @@ from qbench.studies import qkd_perceptrons as study
 from qbench.studies import qkd_perceptrons_claims as judged
 from qbench.studies import qkd_perceptrons_tables as shown
 from qbench.studies import qkd_tables as tables
-from qbench.studies.qkd_verdicts import Judge
+from qbench.studies.verdicts import Judge
 
 NAME = "08_qkd_perceptrons"
 

@@ -14,7 +14,7 @@ from .qkd import METHODS
 from .qkd_densenets import DISTILLED, MODIFIED, TITLES, title, trained
 from .qkd_tables import KEYS, THESIS, VAILAKIS, accuracies
 from .qkd_tables import published as published_in
-from .qkd_verdicts import Judge, said
+from .verdicts import Judge, said
 
 TABLES = {"cifar10": ("5_5", "5_10", "5_12", "5_13", "5_15"), "cifar100": ("5_6", "5_10", "5_16")}
 FORMS = {"cifar10": "table_6_1", "cifar100": "table_6_2"}

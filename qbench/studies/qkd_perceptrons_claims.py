@@ -8,7 +8,7 @@ from .qkd import METHODS
 from .qkd_perceptrons import STUDENT, TEACHER, TITLES, TUTOR
 from .qkd_tables import accuracies, clear, noise, ptq_noise
 from .qkd_tables import published as published_in
-from .qkd_verdicts import Judge, said
+from .verdicts import Judge, said
 
 WIDTHS = (8, 4, 3, 2, 1)
 TABLES = ("5_3", "5_4", "5_7", "5_8", "5_10", "5_11", "5_14")

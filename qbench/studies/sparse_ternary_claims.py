@@ -10,10 +10,10 @@ from qbench.hardware.sparse_accelerator import Accelerator
 from qbench.parameters import SparseTernary
 
 from .qkd_tables import clear
-from .qkd_verdicts import Judge
 from .sparse_ternary import ROLES, UNIFORM
 from .sparse_ternary_bounds import FARAONE, REUSES, gammas
 from .sparse_ternary_tables import errors, noise
+from .verdicts import Judge
 
 SIMILAR = 0.1  # points: the thesis calls 0.92 and 0.98 % similar, and 1.04 % no longer
 WITHIN, ZEROS = 0.3, 90.0  # points of the dense ternary network, and % zeros: ours, not a claim

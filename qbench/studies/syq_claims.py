@@ -5,6 +5,7 @@ one that does not may only say that the two differ.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,33 +14,25 @@ import pandas as pd
 from qbench import reference
 from qbench.models.small import TITLES
 
-from .qkd_verdicts import Judge, Verdict
 from .syq import FARAONE, KEYS, accuracies
+from .verdicts import Judge
 
 MARGINAL = 1.0  # points; Table 5.2 has at most 0.7 between pixel and row
 
 Key = tuple[str, str, str, int, int]  # of `KEYS`
 
 
+@dataclass
 class SyqJudge(Judge):
     """As `Judge`, for the claims of this thesis, by `KEYS`; the noise is pooled over all cells."""
+
+    source: str = FARAONE
 
     def __post_init__(self) -> None:
         self.ours = accuracies(self.table)
         whole = self.ours.dropna()
         variance = whole.var(axis=1, ddof=1).mean() if whole.shape[1] > 1 else np.nan
         self.spread = float(np.sqrt(variance))
-
-    def say(self, name: str, verdict: Verdict, words: str, why: str = "") -> None:
-        row = reference.claim(FARAONE, name, holds=verdict.holds, ours=words, why=why or self.why)
-        seeds = "settled" if verdict.sure else "not settled"
-        if self.ours.shape[1] < 2:
-            seeds = "one seed: cannot tell"
-        self.rows.append(row | {"seeds": seeds})
-
-    def fact(self, name: str, holds: bool, words: str, why: str = "") -> None:
-        row = reference.claim(FARAONE, name, holds=holds, ours=words, why=why or self.why)
-        self.rows.append(row | {"seeds": ""})
 
     def gains(self, first: Callable[[Key], bool], second: dict[str, Any]) -> dict[Key, pd.Series]:
         """First minus the same cell with `second` in its key, for every cell that `first` takes."""
@@ -52,7 +45,7 @@ class SyqJudge(Judge):
 
 
 def claims(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The claims that the trainings can tell of, a row each; see `qkd_verdicts.Judge`."""
+    """The claims that the trainings can tell of, a row each; see `verdicts.Judge`."""
     judge = SyqJudge(table, f"ours: {dataset}, small networks, at the scale of this page")
     _granularity_claims(judge)
     _method_claims(judge)

@@ -1,4 +1,4 @@
-"""Chapters 08 to 10: claims as predicates on differences, and whether seeds settle them."""
+"""Claims of a thesis as predicates on differences, and whether seeds settle them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
