@@ -70,8 +70,11 @@ def spec(function: Callable, /, **parameters: Any) -> dict[str, Any]:
 
 
 def key(spec: Spec) -> str:
-    """20 hexadecimal digits of the SHA-256 of the specification's canonical JSON."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """20 hexadecimal digits of the SHA-256 of the specification's canonical JSON.
+
+    A number is what it is worth: 4 and 4.0 ask the same question.
+    """
+    text = json.dumps(_plain(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -370,6 +373,15 @@ def where_it_ran() -> pd.DataFrame:
         here = provenance.machine()
         rows.append(("computed on", f"{here['processor']}, {here['cores']} cores"))
     return pd.DataFrame(rows, columns=["what", "value"])
+
+
+def _plain(value: Any) -> Any:
+    """`value` with whole numbers as integers, however they were written."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _use(entry: Entry) -> Entry:

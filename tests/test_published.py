@@ -2,6 +2,8 @@
 
 from itertools import product
 
+import pytest
+
 from qbench import chapters, parameters, paths, store, sweep
 from qbench.distillation import runs
 from qbench.studies import distillation
@@ -25,19 +27,40 @@ def test_the_book_finds_every_run_of_the_sweep_stored():
         assert store.key(spec) in there, spec
 
 
-def test_the_book_finds_the_teachers_of_chapter_06_and_their_logits_stored():
-    """Else building the book would train the teachers again: hours."""
+class Asked(Exception):
+    """Instead of training: what would have been looked up or trained."""
+
+
+def test_the_book_finds_every_training_of_chapter_06_stored(monkeypatch):
+    """Else building the book would train teachers and students again: hours."""
+
+    def run_each(function, asked, **_):
+        raise Asked([store.spec(function, **one) for one in asked])
+
+    monkeypatch.setattr(distillation.workers, "run_each", run_each)
     p = parameters.check(
         "06_distillation", **chapters.parameters(chapters.find("06"), "published", {})
     )
+    same = p.model_dump(
+        include={"alphas", "temperatures", "form", "learning_rate", "batch_size", "augment"}
+    )
     there = published()
     for pair in p.pairs:
-        scale = distillation.Scale(p.of("teacher_images", pair), p.of("teacher_epochs", pair))
+        scale = distillation.Scale(
+            p.of("teacher_images", pair),
+            p.of("teacher_epochs", pair),
+            p.of("images", pair),
+            p.of("epochs", pair),
+        )
         teacher = distillation.teacher_of(pair, p.dataset, scale)
-        for spec in (
+        with pytest.raises(Asked) as students:
+            distillation.surface(pair, p.dataset, scale, seeds=p.seeds_of(pair), **same)
+        # With the logits a reader who changes a parameter trains students, not the teacher.
+        first = [
             store.spec(runs.teacher, **teacher),
             store.spec(runs.teacher_logits, teacher=teacher),
-        ):
+        ]
+        for spec in first + students.value.args[0]:
             assert store.key(spec) in there, spec
 
 

@@ -90,6 +90,17 @@ def test_the_key_depends_on_every_value_and_on_no_order(parameters, random):
     assert store.key(json.loads(json.dumps(asked))) == key, "as it is read from the JSON again"
 
 
+@given(whole=st.integers(-(2**53), 2**53))
+def test_a_whole_number_asks_the_same_however_it_is_written(whole):
+    def key(value):
+        nested = {"teacher": {"temperature": value}, "rates": [value, 0.5]}
+        return store.key({"method": "m.f", "version": 1, "parameters": nested})
+
+    assert key(whole) == key(float(whole))
+    assert key(whole) != key(whole + 0.5) or abs(whole) > 2**51, "where there are halves"
+    assert key(1) != key(True)
+
+
 def test_a_value_that_json_cannot_hold_has_no_key():
     with pytest.raises(ValueError):
         store.key({"method": "m.f", "version": 1, "parameters": {"rate": math.nan}})

@@ -92,9 +92,6 @@ def surface(
     `distilled`, `train_loss` of the last epoch (nats), `valid_error` and `test_error` (%).
     """
     teacher = teacher_of(pair, dataset, scale)
-    store.run(runs.teacher, **teacher)  # before the workers start: they would wait for it
-    if not augment:
-        store.run(runs.teacher_logits, teacher=teacher)
     same = {
         "dataset": dataset,
         "network": PAIRS[pair][1],
@@ -113,6 +110,10 @@ def surface(
             for alpha in alphas
             for temperature in temperatures
         ]
+    if store.missing(store.spec(runs.student, **one) for one in asked if "teacher" in one):
+        store.run(runs.teacher, **teacher)  # before the workers start: they would wait for it
+        if not augment:
+            store.run(runs.teacher_logits, teacher=teacher)
     tables = workers.run_each(runs.student, asked, workers=at_once, title=title(pair))
     rows = []
     for one, table in zip(asked, tables, strict=True):
