@@ -17,6 +17,7 @@
 - `synthesis`: an MVTU as Verilog, simulated and counted by Yosys: `from qbench.hardware import
   synthesis`;
 - `sparse_accelerator`: what zeros are worth where run-length coded weights are decoded on the chip;
+- `dpu` and `dpu_speed`: Xilinx's DPUCZDX8G, its resources and how fast a network is on it;
 - `search`: `fastest` and `cheapest`, exact; `knapsack` is the problem behind them.
 
 Whatever cannot be is a `HardwareError`, one sentence, before any work.

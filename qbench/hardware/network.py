@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import HardwareError
 from .layers import Layer, Window, conv_layer
+from .mvtu import MOST_BITS, single
 
 # Nodes that hand levels on as they are, so that what they give is as wide as what they take.
 _PASSING = {"Reshape", "Flatten", "Transpose", "MaxPool", "Dropout", "Squeeze", "Unsqueeze"}
@@ -16,7 +17,9 @@ _PASSING |= {"Identity", "Pad"}
 _ABSORBED = {"BatchNormalization", "Mul", "Div", "Add", "Sub", "Relu", "Clip", "Tanh"} | _PASSING
 
 
-def layers_of(source: Any, *, input_shape: Sequence[int] | None = None) -> tuple[Layer, ...]:
+def layers_of(
+    source: Any, *, input_shape: Sequence[int] | None = None, float_bits: int | None = None
+) -> tuple[Layer, ...]:
     """The layers of a network that a cost model knows: fully connected ones and convolutions.
 
     `source` is
@@ -28,14 +31,22 @@ def layers_of(source: Any, *, input_shape: Sequence[int] | None = None) -> tuple
       first linear layer), and a layer's inputs are as wide as what was quantised last, so branches
       that join are beyond it.
 
+    `float_bits` is for a module trained in float32 that a device will run quantised: its float32
+    weights and inputs are taken to have that many bits, inputs unsigned.
+
     Pooling, padding and normalisation are no layers here. Raises `HardwareError` for a network with
-    float32 weights or inputs, with grouped, dilated or oblong convolutions, or without any layer,
-    and for a source of another kind.
+    float32 weights or inputs (without `float_bits`), with grouped, dilated or oblong convolutions,
+    or without any layer, for a source of another kind, and for `float_bits` with a file.
     """
+    assumed = None
+    if float_bits is not None:
+        assumed = single("float_bits", float_bits, most=MOST_BITS), False
     if isinstance(source, str | Path):
+        if assumed:
+            raise HardwareError("float_bits is for a PyTorch module, and source is a QONNX file.")
         found = tuple(_from_qonnx(Path(source)))
     elif callable(getattr(source, "named_modules", None)):
-        found = tuple(_from_modules(source, input_shape))
+        found = tuple(_from_modules(source, input_shape, assumed))
     else:
         raise HardwareError(
             "source must be the path of a QONNX file or a PyTorch module, not "
@@ -56,7 +67,9 @@ def _float(name: str, what: str) -> HardwareError:
 # PyTorch
 
 
-def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Layer]:
+def _from_modules(
+    model: Any, input_shape: Sequence[int] | None, assumed: tuple[int, bool] | None
+) -> Iterator[Layer]:
     import torch
     from torch import nn
 
@@ -101,7 +114,7 @@ def _from_modules(model: Any, input_shape: Sequence[int] | None) -> Iterator[Lay
         if module not in layers:
             width = quantiser(module, "act_quant")
             continue
-        weights = quantiser(module, "weight_quant")
+        weights, width = quantiser(module, "weight_quant") or assumed, width or assumed
         if weights is None:
             raise _float(name, "weights")
         if width is None:
