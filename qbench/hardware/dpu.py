@@ -153,7 +153,8 @@ def most_cores(
     """How many cores an FPGA has room for, 0 to 4; raises `HardwareError` as `resources` does.
 
     Counted by LUTs, flip-flops, block RAMs and DSP slices of the whole device: an upper bound, as
-    placement and whatever else the design holds need some.
+    placement and whatever else the design holds need some. UltraRAM, which the core can use where a
+    device has it, is not counted.
     """
     found = [resources(name, cores, options) for cores in range(1, MOST_CORES + 1)]
     return sum(devices.fit(one, on).fits for one in found)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 from .dpu import Architecture, Dpu, architecture
 from .errors import HardwareError
@@ -77,16 +78,48 @@ def cycles(
 
 
 def by_layer(layers: Iterable[Layer], on: Dpu, *, pixels: str = "image") -> pd.DataFrame:
-    """One row a layer for one image on one core: `layer`, `kind`, `macs`, `cycles`,
+    """One row a layer, for one image on one core.
 
-    `utilisation` (share of multipliers that work), `read_bytes` (inputs and weights),
-    `written_bytes` (outputs), `port_cycles` (to move these through the data ports, read and written
-    at once), `bound` ("compute" or "ports", whichever takes more) and `microseconds` of the array.
-    The bytes are the most that must move: a compiler that keeps images on the chip moves less.
-    Raises `HardwareError` as `cycles` does, and where the last layer has more labels than softmax.
+    `layer`, `kind`, `macs`, `cycles`, `utilisation` (share of the multipliers that work),
+    `microseconds` of the multipliers; `read_bytes` (inputs and weights) and `written_bytes`
+    (outputs) at one byte a value, `port_cycles` to move these through the data ports, read and
+    written at once, and `bound`: "compute" or "ports", whichever takes more. The bytes are the most
+    that must move: a compiler that keeps images on the chip moves fewer.
+
+    Raises `HardwareError` as `cycles` does, and for more labels than hardware softmax has, if that
+    is among the options.
     """
     import pandas as pd
 
+    return pd.DataFrame(_rows(layers, on, pixels))
+
+
+def performance(
+    layers: Iterable[Layer], on: Dpu, *, pixels: str = "image", memory: str = "none"
+) -> Speed:
+    """Speed of a network whose layers run one after the other.
+
+    `memory`: "none" counts the multipliers alone; "overlapped" the slower of multipliers and data
+    ports in each layer; "in turn" both after each other, each with all of `by_layer`'s bytes.
+    Throughput is that of cores which do not hinder each other, so an upper bound. Raises
+    `HardwareError` as `by_layer` does.
+    """
+    one_of("memory", memory, MEMORY)
+    rows = _rows(layers, on, pixels)
+    together = {"none": lambda array, _: array, "overlapped": max, "in turn": add}[memory]
+    total = sum(together(row["cycles"], row["port_cycles"]) for row in rows)
+    macs = sum(row["macs"] for row in rows)
+    return Speed(
+        macs=macs,
+        cycles=total,
+        latency_ms=total / on.clock_mhz / 1e3,
+        images_per_second=on.cores * on.clock_mhz * 1e6 / total,
+        utilisation=macs / (total * on.architecture.macs),
+    )
+
+
+def _rows(layers: Iterable[Layer], on: Dpu, pixels: str) -> list[dict[str, Any]]:
+    """The rows of `by_layer`, without pandas, which would take most of the time."""
     layers = _of_8_bits(layers)
     if not isinstance(on, Dpu):
         raise HardwareError(f"on must be a dpu.Dpu, not {on!r}.")
@@ -96,53 +129,26 @@ def by_layer(layers: Iterable[Layer], on: Dpu, *, pixels: str = "image") -> pd.D
             f"{layers[-1].mh}: leave it to software."
         )
     how = {"channel_augmentation": on.options.channel_augmentation, "pixels": pixels}
-    rows = [
-        {
-            "layer": one.name,
-            "kind": one.kind,
-            "macs": one.mw * one.mh * one.vectors,
-            "cycles": cycles(one, on.architecture, **how),
-            "read_bytes": one.input_values + one.mw * one.mh,
-            "written_bytes": one.mh * one.vectors,
-        }
-        for one in layers
-    ]
-    table = pd.DataFrame(rows)
-    most = table[["read_bytes", "written_bytes"]].max(axis=1)
-    table["port_cycles"] = -(-most // PORT_BYTES)
-    compute = table["cycles"] >= table["port_cycles"]
-    table["bound"] = compute.map({True: "compute", False: "ports"})
-    table["utilisation"] = table["macs"] / (table["cycles"] * on.architecture.macs)
-    table["microseconds"] = table["cycles"] / on.clock_mhz
-    return table
-
-
-def performance(
-    layers: Iterable[Layer], on: Dpu, *, pixels: str = "image", memory: str = "none"
-) -> Speed:
-    """Speed of a network whose layers run one after the other.
-
-    `memory`: "none" counts the array alone; "overlapped" the slower of array and data ports in each
-    layer; "in turn" both after each other, each with all of `by_layer`'s bytes. Throughput is that
-    of cores which do not hinder each other, so an upper bound. Raises `HardwareError` as `by_layer`
-    does.
-    """
-    one_of("memory", memory, MEMORY)
-    table = by_layer(layers, on, pixels=pixels)
-    array, ports = table["cycles"], table["port_cycles"]
-    each = {
-        "none": array,
-        "overlapped": array.where(array > ports, ports),
-        "in turn": array + ports,
-    }
-    total, macs = int(each[memory].sum()), int(table["macs"].sum())
-    return Speed(
-        macs=macs,
-        cycles=total,
-        latency_ms=total / on.clock_mhz / 1e3,
-        images_per_second=on.cores * on.clock_mhz * 1e6 / total,
-        utilisation=macs / (total * on.architecture.macs),
-    )
+    rows = []
+    for one in layers:
+        macs, count = one.mw * one.mh * one.vectors, cycles(one, on.architecture, **how)
+        read, written = one.input_values + one.mw * one.mh, one.mh * one.vectors
+        ports = -(-max(read, written) // PORT_BYTES)
+        rows.append(
+            {
+                "layer": one.name,
+                "kind": one.kind,
+                "macs": macs,
+                "cycles": count,
+                "utilisation": macs / (count * on.architecture.macs),
+                "microseconds": count / on.clock_mhz,
+                "read_bytes": read,
+                "written_bytes": written,
+                "port_cycles": ports,
+                "bound": "compute" if count >= ports else "ports",
+            }
+        )
+    return rows
 
 
 def _of_8_bits(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -38,10 +38,13 @@ def layers(network: str) -> tuple[Layer, ...]:
     """
     if network not in NETWORKS:
         raise HardwareError(f"network must be one of {', '.join(NETWORKS)}, not {network!r}.")
+    import torch
+
     from qbench.models import densenet
 
     blocks = densenet.BLOCKS[network.replace("-", "").lower()]
-    model = densenet.densenet(blocks, CLASSES, form="modified")
+    with torch.device("meta"):  # shapes are enough
+        model = densenet.densenet(blocks, CLASSES, form="modified")
     return layers_of(model, input_shape=(3, 32, 32), float_bits=dpu_speed.BITS)
 
 
@@ -219,10 +222,15 @@ def _utilisation() -> dict[str, float]:
     return found.set_index("quantity")["value"].astype(float).to_dict()
 
 
+@cache
+def _load(table: str) -> pd.DataFrame:
+    return reference.load(VAILAKIS, table)
+
+
 def _entry(
     table: str, name: str, quantity: str, usage: str, ours: float, slips: pd.Series
 ) -> dict[str, Any]:
-    rows = reference.load(VAILAKIS, table)
+    rows = _load(table)
     rows = rows[(rows["architecture"] == name) & (rows["quantity"] == quantity)]
     if usage:
         rows = rows[rows["ram_usage"] == usage]
