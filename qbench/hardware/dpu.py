@@ -6,10 +6,12 @@ multiply-accumulates (MACs) of 2 operations each (Section 6.2.2, Table 6.4). How
 network is in `dpu_speed`, what the cores take of an FPGA is here.
 
 The resources are those that Xilinx publishes and the thesis prints. Table 6.4 does not say which
-options its cores have, but its numbers do, see `structure`: low RAM usage, low DSP usage and
-depthwise convolution. That channel augmentation and leaky ReLU are in it too follows from Table
-6.10, a design with both whose LUTs and DSPs are three times those of Table 6.4; average pooling is
-taken to be, as nothing tells. Softmax is not. So `Options()` is the core of Table 6.4.
+options its cores have. Its DSPs and block RAMs do: low RAM usage, low DSP usage and depthwise
+convolution, see `structure`. Its LUTs do not, and Table 6.10, three times Table 6.4 to the last
+digit, adds nothing. That channel augmentation, average pooling and leaky ReLU are in them is our
+assumption; if they are not, a B4096 with all three has up to a tenth more LUTs, and as many cores
+fit a ZCU102. Softmax, whose DSPs would show, is not in them. So `Options()` is the core of Table
+6.4. Leaky ReLU stays: 347 to 706 LUTs are printed for it, not which architecture has how many.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Options:
-    """What a core is built with; the default is the core of Table 6.4, see the module.
+    """What a core is built with; the default is taken to be the core of Table 6.4, see the module.
 
     - `ram_usage`: "low" or "high" (Table 6.5);
     - `dsp_usage`: "low" accumulates in LUTs, "high" in DSP slices (Table 6.9);
@@ -127,8 +129,8 @@ def resources(
 ) -> Resources:
     """What `cores` cores take, by adding up Tables 6.4 to 6.9 and Section 6.2.2; default `Options`.
 
-    LUTs and flip-flops of options that the core of Table 6.4 has are taken off where an option is
-    off: the tables print what they cost, not with which others. Raises `HardwareError` for a core
+    What an option costs is taken off where it is off: the tables print it for each alone, and not
+    what they share. Raises `HardwareError` for a core
     number that is not from 1 to 4 and an architecture that the tables do not have.
     """
     own = architecture(name)
@@ -168,9 +170,9 @@ def structure(name: str | Architecture, options: Options | None = None) -> dict[
     DSP usage. For B4096 512 + 2 + 48 = 562, Table 6.4's number, which so cannot be high usage: less
     the 128 slices of Table 6.9, too few would be left to multiply.
 
-    Block RAM, in banks of 2,048 words of OCP bytes, ⌈8·OCP/9⌉ RAMB18 each: 2·PP banks of images,
-    OCP + 1 of weights, one for depthwise convolution, PP more with high RAM usage. What is left is
-    3 RAMB18 up to ten channels and 4 above, which we fit and cannot explain.
+    Block RAM, in banks of 2,048 words of ICP = OCP bytes, ⌈8·OCP/9⌉ RAMB18 each: 2·PP banks of
+    images, OCP + 1 of weights, one for depthwise convolution, PP more with high RAM usage. What is
+    left is 3 RAMB18 up to ten channels and 4 above, which we fit and cannot explain.
 
     All DSPs and block RAMs of Tables 6.4, 6.5, 6.7 and 6.9 follow, but B4096's with high RAM usage:
     317.5 blocks of 36 kbit are printed, 317 follow. So do those of cores without depthwise

@@ -26,7 +26,11 @@ WHY = (
 
 
 def thesis() -> Dpu:
-    """The measured design: three B4096 cores at 300 MHz on a ZCU102 (Section 6.3, Table 6.10)."""
+    """The measured design: three B4096 cores at 300 MHz on a ZCU102 (Section 6.3, Table 6.10).
+
+    Xilinx gives 281 MHz for such a design (UG1354), at which all of the model's times are 6.8 %
+    longer.
+    """
     return Dpu("B4096", 3)
 
 
@@ -194,7 +198,7 @@ def claims() -> pd.DataFrame:
     bare = Options(channel_augmentation=False, depthwise=False, average_pool=False)
     four = dpu.resources("B4096", 4, bare).bram18 // 2
     have = thesis().device.bram18 // 2
-    softmax = utilisation().set_index("quantity")
+    dsps = utilisation().set_index("quantity").loc["dsp"]
     rows: list[dict[str, Any]] = [
         reference.claim_value(VAILAKIS, "implemented_dpu_cores", most),
         reference.claim(
@@ -207,10 +211,11 @@ def claims() -> pd.DataFrame:
         reference.claim(
             VAILAKIS,
             "implemented_dpu_features",
-            holds=bool((softmax["with_softmax"] - softmax["published"]).abs().max() < 0.15),
-            ours=f"with softmax {softmax.loc['dsp', 'with_softmax']:.2f} % of the DSPs, without "
-            f"{softmax.loc['dsp', 'ours']:.2f} %",
-            why="the printed utilisation has no room for softmax",
+            holds=None,
+            ours=f"{dsps['with_softmax']:.2f} % of the DSPs with softmax, {dsps['ours']:.2f} % "
+            f"without, {dsps['published']:.2f} % printed",
+            why="the printed utilisation is three times Table 6.4, which has no softmax, and "
+            "tells nothing of the design",
         ),
     ]
     return pd.DataFrame(rows)
