@@ -150,7 +150,21 @@ def test_the_paper_profile_has_the_vgg_with_the_thresholds_of_its_layers():
     assert of["sparse"]["eta"] == of["sparse"]["sigma"] == [0.8, 0.9]
     assert of["binary"]["eta"] == [0.0, 0.0]
     assert (of["sparse"]["dataset"], of["sparse"]["width"]) == ("cifar10", 128)
-    assert study.vgg_cells(asked("laptop")) == []
+    assert study.vgg_cells(asked("smoke")) == []
+
+
+def test_the_laptop_has_a_narrow_vgg_with_every_phase_of_table_3_3():
+    p = asked("laptop")
+    cells = study.vgg_cells(p)
+    assert {cell.spec["width"] for cell in cells} == {16}
+    assert {cell.seed for cell in cells} == {0, 1, 2}
+    of = {cell.role: cell.spec for cell in cells}
+    assert set(of) == {"binary", "ternary", "long ternary", "first", "l2", "sparse"}
+    assert of["sparse"]["start"] == of["l2"] and of["l2"]["strength"] == p.vgg_strength > p.strength
+    assert of["long ternary"]["epochs"] == 2 * of["ternary"]["epochs"]
+    # One kind of layer at a time
+    plain = [cell.spec["eta"] for cell in cells if cell.role == "first"]
+    assert all(pair in plain for pair in ([0.8, 0.8], [0.8, 0.9], [0.9, 0.9]))
 
 
 @pytest.mark.parametrize(

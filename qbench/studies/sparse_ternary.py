@@ -35,8 +35,9 @@ ENCODED = ("binary", "ternary", "sparse")
 ENCODINGS = ("ternary", "binary", "RLE", "HC", "symbol_entropy", "iid_entropy",
              "zlib_2bit", "zstd_2bit")  # fmt: skip
 #: η of the convolutions and of the fully connected layers in Figures 3.3 and 3.4. Which ones the
-#: thesis draws cannot be read; it names 0, ⅓ and (0.8, 0.9).
-VGG_THRESHOLDS = ((0.0, 0.0), (UNIFORM, UNIFORM), (0.5, 0.5), (0.7, 0.7), (0.8, 0.9), (0.9, 0.9))
+#: thesis draws cannot be read; it names 0, ⅓ and (0.8, 0.9). The last three are steps of one kind
+#: of layer at a time, which tell how much of a high threshold each kind stands.
+VGG_THRESHOLDS = ((0.0, 0.0), (UNIFORM, UNIFORM), (0.5, 0.5), (0.8, 0.8), (0.8, 0.9), (0.9, 0.9))
 VGG_SPARSE = (0.8, 0.9)
 HIDDEN = "fc2"  # Figure 3.2 does not say which layer
 #: Decoders: bits of a codeword's difference and of the address of 1,024² weights.
@@ -187,7 +188,9 @@ def _of_vgg(p: SparseTernary, seed: int) -> Iterator[Cell]:
     for pair in VGG_THRESHOLDS:
         role = {0.0: "binary", UNIFORM: "ternary"}.get(pair[0], "first")
         yield _cell(role, same | {"eta": list(pair)})
-    yield from _sparse(same | {"eta": list(VGG_SPARSE), "strength": p.strength}, 1)
+    if p.long:
+        yield _cell("long ternary", same | {"eta": [UNIFORM] * 2, "epochs": 2 * p.vgg_epochs})
+    yield from _sparse(same | {"eta": list(VGG_SPARSE), "strength": p.vgg_strength}, 1)
 
 
 def _sparse(first: dict[str, Any], iterations: int) -> Iterator[Cell]:
