@@ -63,6 +63,13 @@ def bounds() -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def least_error_threshold() -> float:
+    """η whose ternary weights lie nearest to uniform real ones, in the mean of squares."""
+    real, thresholds = np.linspace(-1, 1, 2001), np.linspace(0, 0.99, 100)
+    errors = [np.mean((real - np.sign(real) * (np.abs(real) > eta)) ** 2) for eta in thresholds]
+    return float(thresholds[np.argmin(errors)])
+
+
 def gammas(table: pd.DataFrame | None = None, label: str = "ours") -> pd.DataFrame:
     """γ of the sparse networks: `network`, `activations`, `gamma`. Printed, and ours if given."""
     rows = [

@@ -15,12 +15,17 @@ from .sparse_ternary_bounds import FARAONE
 MLP_4096 = 784 * 4096 + 2 * 4096**2 + 4096 * 10  # weights of Table 3.1's network, by our count
 METHODS = {"ternary": "ternary", "binary": "binary", "sparse": "sparse_tnn"}  # as in `data/paper`
 KEYS = ["role", "eta", "sigma"]
+VGG_KEYS = ["role", "eta_conv", "eta"]  # σ is η where there is one
 
 
 def errors(table: pd.DataFrame, column: str = "test_error") -> pd.DataFrame:
-    """A quantity (%) of every network of `KEYS` (σ is −1 where there is none), a column a seed."""
+    """A quantity (%) of every network, a column a seed.
+
+    A row for each of `KEYS` (σ is −1 where there is none), of the VGG for each of `VGG_KEYS`.
+    """
+    keys = KEYS if table["eta_conv"].isna().all() else VGG_KEYS
     rows = table.assign(sigma=table["sigma"].fillna(-1.0))
-    return rows.pivot_table(index=KEYS, columns="seed", values=column)
+    return rows.pivot_table(index=keys, columns="seed", values=column)
 
 
 def noise(table: pd.DataFrame) -> float:
