@@ -140,14 +140,38 @@ def decoders(p: SparseTernary) -> pd.DataFrame | None:
 
 
 def described(p: SparseTernary) -> str:
-    """The scale of the trainings, for a caption."""
-    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
-    images = "all images" if p.images is None else f"{p.images:,} images"
-    activations = "binary" if p.act_bits == 1 else "float32"
-    passes = "1 epoch" if p.epochs == 1 else f"{p.epochs:,} epochs"
+    """The scale of the perceptron's trainings, for a caption."""
+    return _scale(f"3 × {p.width:,} neurons", p, p.images, p.dataset, p.epochs)
+
+
+def described_vgg(p: SparseTernary) -> str:
+    """The scale of the VGG's trainings, for a caption."""
+    channels = f"VGG of {p.vgg_channels:,} to {4 * p.vgg_channels:,} channels"
+    return _scale(channels, p, p.vgg_images, p.vgg_dataset, p.vgg_epochs)
+
+
+def scale(p: SparseTernary) -> str:
+    """What this page is of, beside what the thesis is of, as Markdown."""
+    vgg = f"The {described_vgg(p)}" if p.vgg else "The VGG was not trained"
+    few = p.images is not None and p.images < 1000
+    warning = (
+        " So few digits only show what is measured: no number of a training below is a result. "
+        "Counts, bounds of storage and the throughputs from printed zeros are as they stay."
+    )
     return (
-        f"3 × {p.width:,} neurons, {activations} activations, {images} of {p.dataset}, {passes} "
-        f"a phase, {many}"
+        f"**The scale of this page.** Perceptrons: {described(p)}. {vgg}. The thesis trained 1,000 "
+        "epochs, perceptrons of 4,096 neurons with binary activations or 1,024 with ReLU, and "
+        f"a VGG of 128 to 512 channels.{warning if few else ''}"
+    )
+
+
+def _scale(network: str, p: SparseTernary, images: int | None, dataset: str, epochs: int) -> str:
+    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
+    pictures = "all images" if images is None else f"{images:,} images"
+    activations = "binary" if p.act_bits == 1 else "float32"
+    passes = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
+    return (
+        f"{network}, {activations} activations, {pictures} of {dataset}, {passes} a phase, {many}"
     )
 
 

@@ -10,7 +10,7 @@ from qbench.parameters import SparseTernary
 
 from .qkd_tables import scatter
 from .sparse_ternary import ROLES
-from .sparse_ternary_bounds import FARAONE
+from .sparse_ternary_bounds import FARAONE, erratum
 
 MLP_4096 = 784 * 4096 + 2 * 4096**2 + 4096 * 10  # weights of Table 3.1's network, by our count
 METHODS = {"ternary": "ternary", "binary": "binary", "sparse": "sparse_tnn"}  # as in `data/paper`
@@ -55,7 +55,7 @@ def beside_grid(table: pd.DataFrame) -> pd.DataFrame:
     ours = grid(table).rename(columns={"test_error": "error"})
     ours = ours.melt(["eta", "sigma"], ["error", "nonzeros", "pruned"], "quantity", "value")
     keys = ["eta", "sigma", "quantity"]
-    slip = {(0.5, 0.5, "pruned"): _erratum("pruned_last_row")}
+    slip = {(0.5, 0.5, "pruned"): erratum("pruned_last_row")}
     printed = published_grid()
     is_error = printed["quantity"] == "error"
     why, bound = _chance(table)
@@ -115,7 +115,7 @@ def beside_summary(found: pd.DataFrame, table: pd.DataFrame, name: str, width: i
             for (quantity, encoding), value in values.items()
         ]
     keys = ["method", "quantity", "encoding"]
-    order = _erratum("rle_huffman_order")
+    order = erratum("rle_huffman_order")
     slips = {("sparse_tnn", "size", encoding): order for encoding in ("RLE", "HC")}
     why, bound = _chance(table)
     is_error = printed["quantity"] == "error"
@@ -199,8 +199,3 @@ def _chance(table: pd.DataFrame) -> tuple[str, float]:
         return "", 0.0
     bound = 2 * spread * (1 + 1 / count) ** 0.5
     return f"one training and a mean of {count} differ by up to {bound:.2f} points by chance", bound
-
-
-def _erratum(name: str) -> str:
-    found = reference.errata(FARAONE).set_index("erratum")
-    return found.loc[name, "arithmetic"]
