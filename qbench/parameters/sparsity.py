@@ -27,7 +27,7 @@ def _thresholds(value: str) -> str:
     found = re.fullmatch(r"\s*(\d*\.?\d+)\s*/\s*(\d*\.?\d+)\s*", value)
     if not found or not all(float(one) < 1 for one in found.groups()):
         raise ValueError("not two thresholds")
-    return "/".join(f"{float(one):g}" for one in found.groups())
+    return "/".join(f"{float(one):.15g}" for one in found.groups())
 
 
 Pruned = Annotated[
