@@ -179,6 +179,7 @@ def test_the_laptop_has_a_narrow_vgg_with_every_phase_of_table_3_3():
         ({"pruned": "0.9/1"}, "pruned must be a list of .*two thresholds"),
         ({"pruned": "0.9/0.9,0.90/.9"}, "pruned must be a list of one or more without repeats"),
         ({"eta": 1}, "eta must be a number of at least 0 and below 1"),
+        ({"eta": -0.1}, "eta must be a number of at least 0 and below 1"),
         ({"strength": -1e-5}, "strength must be a number of at least 0"),
         ({"iterations": 0}, "iterations must be a whole number of at least 1 and at most 4"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
@@ -204,6 +205,12 @@ def test_the_thesis_agrees_with_itself_but_for_its_errata():
     assert verdicts[0.5, 0.9, "pruned"] == "differs"
     assert verdicts[0.7, 0.7, "error"] == "differs"
     assert verdicts[0.9, 0.9, "error"] == "exact"
+
+
+def test_cells_that_prune_weights_in_use_are_named():
+    text = shown.warning(asked("smoke"))
+    assert "0.95 above η = 0.9" in text and "0.65" not in text
+    assert "No σ here is above" in shown.warning(asked("smoke", pruned=["0.9/0.9", "0.5/0.4"]))
 
 
 def test_the_summary_and_what_is_compared_with_table_3_2():

@@ -9,7 +9,7 @@ from qbench import reference
 from qbench.parameters import SparseTernary
 
 from .qkd_tables import scatter
-from .sparse_ternary import ROLES
+from .sparse_ternary import ROLES, thresholds
 from .sparse_ternary_bounds import FARAONE, erratum
 
 MLP_4096 = 784 * 4096 + 2 * 4096**2 + 4096 * 10  # weights of Table 3.1's network, by our count
@@ -39,6 +39,17 @@ def grid(table: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["eta", "sigma"], as_index=False)[
         ["test_error", "nonzeros", "pruned"]
     ].mean()
+
+
+def warning(p: SparseTernary) -> str:
+    """Where σ is above η, which is allowed, as Markdown."""
+    above = [f"{sigma:g} above η = {eta:g}" for eta, sigma in thresholds(p) if sigma > eta]
+    if not above:
+        return "No σ here is above its η: only weights that are 0 were pruned."
+    return (
+        f"**Weights in use were pruned** where σ is above η: {', '.join(above)}. That is allowed, "
+        "and shows what it costs."
+    )
 
 
 def published_grid() -> pd.DataFrame:
