@@ -413,6 +413,8 @@ def test_two_networks_with_the_same_eta_of_connected_layers_are_two():
     both = shown.beside_summary(summary, of_cifar10(), "table_3_3", 16)
     assert set(both["verdict"]) == {"exact"} and len(both) == 6
     assert "9.60 % against 9.20 %" in vgg.lessons(of_cifar10(), by_layer())
+    few = of_cifar10(sparse=9.0).assign(zeros=80.0)
+    assert "-0.20 points; it is the zeros" in vgg.lessons(few, by_layer())
 
 
 @pytest.mark.parametrize("act_bits", [1, 32])

@@ -284,6 +284,8 @@ def price(table: pd.DataFrame, sparse: tuple, dense: list[tuple]) -> list[str]:
         cost = (ours.loc[sparse] - ours.loc[key]).dropna()
         reached = share >= ZEROS and cost.mean() <= WITHIN
         sure = "seeds make that clear" if clear(cost - WITHIN, spread) else "seeds leave it open"
+        if share < ZEROS and cost.mean() <= WITHIN:
+            sure = "it is the zeros that do not suffice"
         lines.append(
             f"* **At least {ZEROS:g} % zeros within {WITHIN} points of the {ROLES[key[0]]}?** "
             f"{'Yes' if reached else 'No'}: {share:.1f} % zeros and an error of "

@@ -48,7 +48,7 @@ def _threshold_claims(judge: SparseJudge) -> None:
     sparsity_is_limited(judge)
     ours = judge.ours
     binary = ("binary", 0.0, 0.0)
-    others = [key for key in ours.index if key[0] in ("ternary", "first")]
+    others = sorted((key for key in ours.index if key[0] in ("ternary", "first")), key=_thresholds)
     if others and judge.has(binary):
         gains = {key: judge.gain(binary, key) for key in others}
         best = max(gains, key=lambda key: gains[key].mean())
@@ -95,6 +95,10 @@ def _layer_claims(judge: SparseJudge, layers: pd.DataFrame) -> None:
         judge.say("higher_threshold_separates_layers", judge.every([wider], spread=0.0), words)
 
 
+def _thresholds(key: tuple) -> tuple[float, float]:
+    return key[1], key[2]
+
+
 def _shares(layers: pd.DataFrame) -> pd.DataFrame:
     """The ternary networks whose layers have one threshold: only these layers compare."""
     return layers[(layers["eta"] > 0) & (layers["eta"] == layers["eta_conv"])]
@@ -139,7 +143,7 @@ WITHOUT = {
         "similar_accuracy_to_venkatesh",
         "first_method_with_hardware_cost",
     ),
-    "needs a machine bound by its memory, or its own": (
+    "would need other machines than the one this ran on": (
         "compression_is_speedup",
         "sequential_gain_from_sparsity",
         "iteration_takes_days",
