@@ -11,6 +11,7 @@ from qbench.studies import sparse_ternary as study
 from qbench.studies import sparse_ternary_bounds as bounds
 from qbench.studies import sparse_ternary_claims as judged
 from qbench.studies import sparse_ternary_tables as shown
+from qbench.studies import sparse_ternary_vgg as vgg
 
 NAME = "10_sparse_ternary"
 UNIFORM = study.UNIFORM
@@ -22,17 +23,21 @@ def asked(profile: str, **more):
 
 
 def made(networks, seeds=(0, 1, 2), scatter=0.0, act_bits=1) -> pd.DataFrame:
-    """A table as `study.table` gives it: (role, η, σ) → (test error, zeros, pruned) in %."""
+    """A table as `study.table` gives it: (role, η, σ) → (test error, zeros, pruned) in %.
+
+    A pair for η is that of a VGG.
+    """
     numbers = np.random.default_rng(0)
     rows = []
     for (role, eta, sigma), (error, zeros, pruned) in networks.items():
         for seed in seeds:
             said = error + scatter * numbers.normal()
+            conv, connected = eta if isinstance(eta, tuple) else (np.nan, eta)
             rows.append(
                 {
                     "role": role,
-                    "eta": eta,
-                    "eta_conv": np.nan,
+                    "eta": connected,
+                    "eta_conv": conv,
                     "sigma": sigma,
                     "seed": seed,
                     "width": 4096,
@@ -150,7 +155,21 @@ def test_the_paper_profile_has_the_vgg_with_the_thresholds_of_its_layers():
     assert of["sparse"]["eta"] == of["sparse"]["sigma"] == [0.8, 0.9]
     assert of["binary"]["eta"] == [0.0, 0.0]
     assert (of["sparse"]["dataset"], of["sparse"]["width"]) == ("cifar10", 128)
-    assert study.vgg_cells(asked("laptop")) == []
+    assert study.vgg_cells(asked("smoke")) == []
+
+
+def test_the_laptop_has_a_narrow_vgg_with_every_phase_of_table_3_3():
+    p = asked("laptop")
+    cells = study.vgg_cells(p)
+    assert {cell.spec["width"] for cell in cells} == {16}
+    assert {cell.seed for cell in cells} == {0, 1, 2}
+    of = {cell.role: cell.spec for cell in cells}
+    assert set(of) == {"binary", "ternary", "long ternary", "first", "l2", "sparse"}
+    assert of["sparse"]["start"] == of["l2"] and of["l2"]["strength"] == p.vgg_strength > p.strength
+    assert of["long ternary"]["epochs"] == 2 * of["ternary"]["epochs"]
+    # One kind of layer at a time
+    plain = [cell.spec["eta"] for cell in cells if cell.role == "first"]
+    assert all(pair in plain for pair in ([0.8, 0.8], [0.8, 0.9], [0.9, 0.9]))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +179,7 @@ def test_the_paper_profile_has_the_vgg_with_the_thresholds_of_its_layers():
         ({"pruned": "0.9/1"}, "pruned must be a list of .*two thresholds"),
         ({"pruned": "0.9/0.9,0.90/.9"}, "pruned must be a list of one or more without repeats"),
         ({"eta": 1}, "eta must be a number of at least 0 and below 1"),
+        ({"eta": -0.1}, "eta must be a number of at least 0 and below 1"),
         ({"strength": -1e-5}, "strength must be a number of at least 0"),
         ({"iterations": 0}, "iterations must be a whole number of at least 1 and at most 4"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
@@ -185,6 +205,12 @@ def test_the_thesis_agrees_with_itself_but_for_its_errata():
     assert verdicts[0.5, 0.9, "pruned"] == "differs"
     assert verdicts[0.7, 0.7, "error"] == "differs"
     assert verdicts[0.9, 0.9, "error"] == "exact"
+
+
+def test_cells_that_prune_weights_in_use_are_named():
+    text = shown.warning(asked("smoke"))
+    assert "0.95 above η = 0.9" in text and "0.65" not in text
+    assert "No σ here is above" in shown.warning(asked("smoke", pruned=["0.9/0.9", "0.5/0.4"]))
 
 
 def test_the_summary_and_what_is_compared_with_table_3_2():
@@ -291,3 +317,119 @@ def test_weights_are_counted_as_printed_but_for_the_large_perceptron():
     found = bounds.networks()
     near = (found["weights"] / 1e6 - found["printed (millions)"]).abs() < 0.005
     assert near.tolist() == [False, True, True]
+
+
+LAYERS = [*(f"conv{number}" for number in range(1, 7)), "fc1", "fc2", "fc3"]
+
+
+def of_cifar10(scatter=0.0, **errors_) -> pd.DataFrame:
+    """A table of VGGs as the thesis tells of them; `errors_` replace test errors by role."""
+    first = {(0.5, 0.5): (8.7, 50), (0.8, 0.8): (8.8, 80), (0.8, 0.9): (8.9, 82)}
+    networks = {
+        ("binary", (0.0, 0.0), np.nan): (9.9, 0, 0),
+        ("ternary", (UNIFORM, UNIFORM), np.nan): (9.2, 35, 0),
+        **{("first", pair, np.nan): (*one, 0) for pair, one in first.items()},
+        ("first", (0.9, 0.9), np.nan): (9.8, 88, 0),
+        ("l2", study.VGG_SPARSE, np.nan): (9.6, 89, 0),
+        ("sparse", study.VGG_SPARSE, 0.9): (9.6, 90.1, 85),
+    }
+    for role, error in errors_.items():
+        networks |= {key: (error, *one[1:]) for key, one in networks.items() if key[0] == role}
+    return made(networks, scatter=scatter, act_bits=32)
+
+
+def by_layer(most=("conv1", "conv2"), least=("conv6", "fc1"), seeds=(0, 1, 2)) -> pd.DataFrame:
+    """Nonzeros by layer as Figure 3.4 tells of them: layers part as η rises."""
+    rows = []
+    for conv, connected in study.VGG_THRESHOLDS[1:]:
+        for seed in seeds:
+            for layer in LAYERS:
+                apart = 30 * conv
+                share = 50 + apart * ((layer in most) - (layer in least)) + (seed if apart else 0)
+                rows.append({"eta_conv": conv, "eta": connected, "seed": seed, "layer": layer}
+                            | {"share": share})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def said_of_the_vgg(table, layers, column="verdict", **how) -> dict[str, str]:
+    found = vgg.claims(table, sizes(**how), layers, asked("laptop")).set_index("claim")
+    statements = reference.claims(bounds.FARAONE).set_index("claim")["statement"]
+    return {name: found[column].get(text) for name, text in statements.items()}
+
+
+VGG_CLAIMS = (
+    "threshold_improves_accuracy",
+    "conv_less_robust_to_threshold",
+    "first_conv_most_sensitive",
+    "last_conv_first_fc_least_sensitive",
+    "higher_threshold_separates_layers",
+    "vgg_better_than_references",
+    "sparsity_before_pruning_limited",
+)
+
+
+def test_claims_about_the_vgg_hold_where_it_is_as_the_thesis_says():
+    found = said_of_the_vgg(of_cifar10(), by_layer(), rle=0.96, huffman=1.22)
+    assert {name: found[name] for name in VGG_CLAIMS} == dict.fromkeys(VGG_CLAIMS, "trend")
+    assert found["sparse_tnn_improves_accuracy"] == "differs"  # 9.6 beside 9.2, see errata
+    assert found["threshold_error_reduction"] == "differs"  # 1.2 is not 1.4
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "layers"),
+    [
+        ("threshold_improves_accuracy", {"binary": 8.0}, {}),
+        ("first_conv_most_sensitive", {}, {"most": ("conv1", "conv3")}),
+        ("first_conv_most_sensitive", {}, {"most": ("conv1", "conv2", "fc3")}),
+        ("last_conv_first_fc_least_sensitive", {}, {"least": ("conv6", "fc2")}),
+        ("higher_threshold_separates_layers", {}, {"most": (), "least": ()}),
+        ("sparsity_before_pruning_limited", {"l2": 8.0}, {}),
+    ],
+)
+def test_claims_about_the_vgg_fail_where_it_is_not(name, table, layers):
+    assert said_of_the_vgg(of_cifar10(**table), by_layer(**layers))[name] == "differs"
+
+
+def test_what_convolutions_lose_is_beside_what_connected_layers_lose():
+    table = of_cifar10(scatter=1e-4)
+    row = (table["role"] == "first") & (table["eta_conv"] == 0.8) & (table["eta"] == 0.8)
+    assert said_of_the_vgg(table, by_layer(), "seeds")["conv_less_robust_to_threshold"] == "settled"
+    table.loc[row, "test_error"] = 7.0  # then 0.9 in the connected layers costs more
+    assert said_of_the_vgg(table, by_layer())["conv_less_robust_to_threshold"] == "differs"
+
+
+def test_a_sparse_vgg_must_gain_in_one_way_at_least():
+    worse = said_of_the_vgg(of_cifar10(), by_layer(), rle=99.0, huffman=99.0)
+    assert worse["vgg_better_than_references"] == "differs"
+    smaller = said_of_the_vgg(of_cifar10(sparse=20.0), by_layer())
+    assert smaller["vgg_better_than_references"] == "trend"
+
+
+def test_two_networks_with_the_same_eta_of_connected_layers_are_two():
+    found = shown.errors(of_cifar10())
+    assert found.loc[("first", 0.8, 0.9)].mean() == pytest.approx(8.9)
+    assert found.loc[("first", 0.9, 0.9)].mean() == pytest.approx(9.8)
+    summary = shown.summary(of_cifar10(), sizes())
+    both = shown.beside_summary(summary, of_cifar10(), "table_3_3", 16)
+    assert set(both["verdict"]) == {"exact"} and len(both) == 6
+    assert "9.60 % against 9.20 %" in vgg.lessons(of_cifar10(), by_layer())
+    few = of_cifar10(sparse=9.0).assign(zeros=80.0)
+    assert "-0.20 points; it is the zeros" in vgg.lessons(few, by_layer())
+
+
+@pytest.mark.parametrize("act_bits", [1, 32])
+def test_every_claim_of_chapter_3_is_judged_or_says_why_not(act_bits):
+    p = asked("laptop", act_bits=act_bits)
+    both = [
+        judged.claims(as_printed(act_bits=act_bits), sizes(), curves(), histograms(), p),
+        vgg.claims(of_cifar10(), sizes(), by_layer(), p),
+    ]
+    found = pd.concat(both, ignore_index=True)
+    left = vgg.not_judged(found, p)
+    every = reference.claims(bounds.FARAONE).query("where.str.match(r'Chapter 3|Section 3\\.')")
+    assert len(left) + found["claim"].nunique() == len(every)
+    known = {name for names in vgg.WITHOUT.values() for name in names}
+    assert known <= set(every["claim"])
+    names = set(every.set_index("statement").loc[left["claim"], "claim"])
+    of_others = "float" if act_bits == 1 else "binary"
+    assert all(name.startswith(f"mlp_{of_others}_act") for name in names - known)

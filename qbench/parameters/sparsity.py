@@ -27,7 +27,7 @@ def _thresholds(value: str) -> str:
     found = re.fullmatch(r"\s*(\d*\.?\d+)\s*/\s*(\d*\.?\d+)\s*", value)
     if not found or not all(float(one) < 1 for one in found.groups()):
         raise ValueError("not two thresholds")
-    return "/".join(f"{float(one):g}" for one in found.groups())
+    return "/".join(f"{float(one):.15g}" for one in found.groups())
 
 
 Pruned = Annotated[
@@ -61,11 +61,14 @@ class SparseTernary(Parameters):
         0.03, gt=0, le=1, description="Adam's learning rate at the start of each"
     )
     long: bool = Field(
-        False, description="train the dense ternary network as long as the sparse one in all, too"
+        False, description="train dense ternary networks as long as the sparse ones in all, too"
     )
     vgg: bool = Field(False, description="train the VGG, too")
     vgg_dataset: AnyImageSet = Field("cifar10", description="its data set")
     vgg_channels: Whole = Field(128, ge=1, le=512, description="channels of its first convolutions")
+    vgg_strength: Number = Field(
+        1e-4, ge=0, description="lambda of its L2 regularisation: its gradients are larger"
+    )
     vgg_epochs: Count = Field(1, description="passes over the images in each of its trainings")
     vgg_images: Annotated[
         Annotated[int, Field(ge=2, le=60_000)] | None,

@@ -22,9 +22,9 @@ from bitarray.util import canonical_huffman, int2ba
 from numpy.typing import ArrayLike
 
 from .coding_stream import (
+    Stream,
     check_payload,
     differences,
-    header_bytes,
     pack,
     restore,
     seal,
@@ -36,7 +36,7 @@ from .errors import SparsityError
 
 
 @dataclass(frozen=True)
-class Huffman:
+class Huffman(Stream):
     """Ternary weights of `shape` in a canonical Huffman code, packed in `payload`.
 
     `lengths` has the number of codewords of 1, 2, ... bits, and `symbols` the index differences
@@ -53,11 +53,6 @@ class Huffman:
     MAGIC: ClassVar[bytes] = b"tHC1"
     # bits of a symbol in the table, longest codeword, nonzeros, payload_bits
     FIELDS: ClassVar[struct.Struct] = struct.Struct("<BBIQ")
-
-    @property
-    def header_bits(self) -> int:
-        """Magic, checksum, shape, the table's sizes and counts."""
-        return 8 * header_bytes(self.shape, self.FIELDS)
 
     @property
     def table_bits(self) -> int:

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .coding_stream import (
+    Stream,
     check_width,
     differences,
-    header_bytes,
     pack,
     restore,
     seal,
@@ -34,7 +34,7 @@ WIDEST = 31  # a codeword fits in 32 bits
 
 
 @dataclass(frozen=True)
-class RunLength:
+class RunLength(Stream):
     """Ternary weights of `shape` as `codewords` of `width` bits and a sign, packed in `payload`."""
 
     shape: tuple[int, ...]
@@ -50,11 +50,6 @@ class RunLength:
     @property
     def escapes(self) -> int:
         return self.codewords - self.nonzeros
-
-    @property
-    def header_bits(self) -> int:
-        """Magic, checksum, shape, width and counts."""
-        return 8 * header_bytes(self.shape, self.FIELDS)
 
     @property
     def payload_bits(self) -> int:

@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections.abc import Collection
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -121,8 +122,17 @@ def seal(magic: bytes, shape: tuple[int, ...], fields: bytes, rest: bytes) -> by
     return magic + zlib.crc32(content).to_bytes(4, "little") + content
 
 
-def header_bytes(shape: tuple[int, ...], fields: struct.Struct) -> int:
-    return 9 + 4 * len(shape) + fields.size
+class Stream:
+    """What both codings have: ternary weights of `shape`, behind a header with their `FIELDS`."""
+
+    shape: tuple[int, ...]
+    MAGIC: ClassVar[bytes]
+    FIELDS: ClassVar[struct.Struct]
+
+    @property
+    def header_bits(self) -> int:
+        """Magic, checksum, shape, and the coding's own fields."""
+        return 8 * (9 + 4 * len(self.shape) + self.FIELDS.size)
 
 
 def start(data: bytes, kinds: Collection[bytes]) -> bytes:

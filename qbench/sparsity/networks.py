@@ -71,8 +71,8 @@ class Ternary:
         for name, which in small.items():
             if which.all():
                 raise SparsityError(
-                    f"sigma = {limits[name]:g} would prune all {which.numel():,} weights of "
-                    f"{name}, whose largest magnitude is {float(self.real[name].abs().max()):.3g}."
+                    f"sigma = {limits[name]:.7g} would prune all {which.numel():,} weights of "
+                    f"{name}, whose largest magnitude is {float(self.real[name].abs().max()):.7g}."
                 )
         lost = 0
         for name, which in small.items():

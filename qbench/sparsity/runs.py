@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from qbench import checkpoints, data, paths, store, threads, workers
+from qbench import checkpoints, data, lineages, store, threads
 from qbench.data import specs as specs_of
 from qbench.models import binary_connect
 from qbench.models.errors import ModelError
@@ -98,13 +98,7 @@ def studies(
     for one in asked:
         check(one)
     specs = [complete(one) for one in asked]
-    if earlier := [spec["start"] for spec in specs if spec["start"] is not None]:
-        studies(earlier, at_once=at_once, title=title)
-    different = {store.key(store.spec(study, **spec)): spec for spec in specs}
-    missing = store.missing([store.spec(study, **spec) for spec in specs])
-    much = sum(_cost(different[name]) for name in missing) > LITTLE
-    workers.run_each(study, list(different.values()), workers=at_once if much else 1, title=title)
-    return [store.run(study, **spec) for spec in specs]
+    return lineages.run(study, specs, at_once=at_once, title=title, few=_few)
 
 
 def algorithm(
@@ -130,10 +124,7 @@ def complete(spec: Spec) -> dict[str, Any]:
 
     Raises `SparsityError` for a parameter that `study` does not have.
     """
-    try:
-        full = store.spec(study, **spec)["parameters"]
-    except TypeError as error:
-        raise SparsityError(f"a phase has the parameters of `study`: {error}.") from None
+    full = lineages.parameters(study, spec, error=SparsityError, what="a phase")
     if isinstance(full["start"], Mapping):
         full["start"] = complete(full["start"])
     if full["width"] is None:
@@ -158,18 +149,7 @@ def check(spec: Spec) -> None:
     for name in ("eta", "sigma"):
         if spec[name] is not None:
             _check_thresholds(name, spec[name], spec["network"])
-    if not whole(spec["seed"]) or not 0 <= spec["seed"] < 2**31:
-        raise SparsityError(
-            f"seed must be a whole number from 0 to 2**31 - 1, not {spec['seed']!r}."
-        )
-    most = specs_of.find(spec["dataset"]).split["train"]
-    if spec["images"] is not None and (
-        not whole(spec["images"]) or not 2 <= spec["images"] <= most
-    ):
-        raise SparsityError(
-            f"images must be a whole number from 2 to {most}, or None for all, "
-            f"not {spec['images']!r}."
-        )
+    lineages.check(spec, error=SparsityError)
     start = spec["start"]
     if start is None:
         if spec["sigma"] is not None:
@@ -184,12 +164,7 @@ def check(spec: Spec) -> None:
     if spec["sigma"] is None:
         raise SparsityError("a phase with a start prunes it first, and sigma is missing.")
     check(start)
-    for name in SAME:
-        if start[name] != spec[name]:
-            raise SparsityError(
-                f"a retraining keeps the {name} of its start, {start[name]!r}, "
-                f"and has {spec[name]!r}."
-            )
+    lineages.check_same(spec, SAME, error=SparsityError, what="a retraining")
 
 
 def weights_of(spec: Spec) -> dict[str, dict[str, torch.Tensor]]:
@@ -284,7 +259,11 @@ def _phase(spec: Spec) -> Phase:
 
 
 def _weights(spec: Spec) -> Path:
-    return paths.local_results() / "networks" / f"{store.key(store.spec(study, **spec))}.pt"
+    return lineages.weights(study, spec)
+
+
+def _few(specs: Sequence[Spec]) -> bool:
+    return sum(map(_cost, specs)) <= LITTLE
 
 
 def _cost(spec: Spec) -> float:

@@ -35,8 +35,9 @@ ENCODED = ("binary", "ternary", "sparse")
 ENCODINGS = ("ternary", "binary", "RLE", "HC", "symbol_entropy", "iid_entropy",
              "zlib_2bit", "zstd_2bit")  # fmt: skip
 #: η of the convolutions and of the fully connected layers in Figures 3.3 and 3.4. Which ones the
-#: thesis draws cannot be read; it names 0, ⅓ and (0.8, 0.9).
-VGG_THRESHOLDS = ((0.0, 0.0), (UNIFORM, UNIFORM), (0.5, 0.5), (0.7, 0.7), (0.8, 0.9), (0.9, 0.9))
+#: thesis draws cannot be read; it names 0, ⅓ and (0.8, 0.9). The last three are steps of one kind
+#: of layer at a time, which tell how much of a high threshold each kind stands.
+VGG_THRESHOLDS = ((0.0, 0.0), (UNIFORM, UNIFORM), (0.5, 0.5), (0.8, 0.8), (0.8, 0.9), (0.9, 0.9))
 VGG_SPARSE = (0.8, 0.9)
 HIDDEN = "fc2"  # Figure 3.2 does not say which layer
 #: Decoders: bits of a codeword's difference and of the address of 1,024² weights.
@@ -139,14 +140,38 @@ def decoders(p: SparseTernary) -> pd.DataFrame | None:
 
 
 def described(p: SparseTernary) -> str:
-    """The scale of the trainings, for a caption."""
-    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
-    images = "all images" if p.images is None else f"{p.images:,} images"
-    activations = "binary" if p.act_bits == 1 else "float32"
-    passes = "1 epoch" if p.epochs == 1 else f"{p.epochs:,} epochs"
+    """The scale of the perceptron's trainings, for a caption."""
+    return _scale(f"3 × {p.width:,} neurons", p, p.images, p.dataset, p.epochs)
+
+
+def described_vgg(p: SparseTernary) -> str:
+    """The scale of the VGG's trainings, for a caption."""
+    channels = f"VGG of {p.vgg_channels:,} to {4 * p.vgg_channels:,} channels"
+    return _scale(channels, p, p.vgg_images, p.vgg_dataset, p.vgg_epochs)
+
+
+def scale(p: SparseTernary) -> str:
+    """What this page is of, beside what the thesis is of, as Markdown."""
+    vgg = f"The {described_vgg(p)}" if p.vgg else "The VGG was not trained"
+    few = p.images is not None and p.images < 1000
+    warning = (
+        " So few digits only show what is measured: no number of a training below is a result. "
+        "Counts, bounds of storage and the throughputs from printed zeros are as they stay."
+    )
     return (
-        f"3 × {p.width:,} neurons, {activations} activations, {images} of {p.dataset}, {passes} "
-        f"a phase, {many}"
+        f"**The scale of this page.** Perceptrons: {described(p)}. {vgg}. The thesis trained 1,000 "
+        "epochs, perceptrons of 4,096 neurons with binary activations or 1,024 with ReLU, and "
+        f"a VGG of 128 to 512 channels.{warning if few else ''}"
+    )
+
+
+def _scale(network: str, p: SparseTernary, images: int | None, dataset: str, epochs: int) -> str:
+    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
+    pictures = "all images" if images is None else f"{images:,} images"
+    activations = "binary" if p.act_bits == 1 else "float32"
+    passes = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
+    return (
+        f"{network}, {activations} activations, {pictures} of {dataset}, {passes} a phase, {many}"
     )
 
 
@@ -187,7 +212,9 @@ def _of_vgg(p: SparseTernary, seed: int) -> Iterator[Cell]:
     for pair in VGG_THRESHOLDS:
         role = {0.0: "binary", UNIFORM: "ternary"}.get(pair[0], "first")
         yield _cell(role, same | {"eta": list(pair)})
-    yield from _sparse(same | {"eta": list(VGG_SPARSE), "strength": p.strength}, 1)
+    if p.long:
+        yield _cell("long ternary", same | {"eta": [UNIFORM] * 2, "epochs": 2 * p.vgg_epochs})
+    yield from _sparse(same | {"eta": list(VGG_SPARSE), "strength": p.vgg_strength}, 1)
 
 
 def _sparse(first: dict[str, Any], iterations: int) -> Iterator[Cell]:

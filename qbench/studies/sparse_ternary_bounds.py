@@ -5,18 +5,32 @@ import pandas as pd
 
 from qbench import reference
 from qbench.hardware import sparse_accelerator
-from qbench.hardware.sparse_accelerator import Accelerator
+from qbench.hardware.sparse_accelerator import Accelerator, Operation
 from qbench.models import binary_connect
 from qbench.sparsity import coding
 
 FARAONE = "faraone2021"
+#: γ of networks that nobody has trained, to explore.
+GAMMAS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.9)
+#: What bounds the operations: `LIMITS[activations and resource]`. On DSP slices an addition of
+#: floating-point numbers takes 2 of them.
+LIMITS = {
+    "binary, 70 % of the LUTs": Accelerator("binary"),
+    "float, 70 % of the LUTs": Accelerator("float"),
+    "float, all DSPs": Accelerator(Operation(lut=0, dsp=2)),
+}
 #: R of Figures 3.6 and 3.7, whose axis cannot be read.
 REUSES = tuple(2**power for power in range(13))
 
 
+def erratum(name: str) -> str:
+    """The arithmetic that shows a printed number to be a slip."""
+    return reference.errata(FARAONE).set_index("erratum").loc[name, "arithmetic"]
+
+
 def networks() -> pd.DataFrame:
     """Weights of the thesis' three networks, counted, beside what Tables 3.2 and 3.3 print."""
-    rows = []
+    rows, slips = [], {("table_3_2", 1): erratum("mlp_parameters")}
     for name, of, neurons, bits, printed in (
         ("MLP", "mlp", 4096, 1, "table_3_2"),
         ("MLP", "mlp", 1024, 32, "table_3_2"),
@@ -26,13 +40,49 @@ def networks() -> pd.DataFrame:
         weights = sum(layer.weight.numel() for layer in binary_connect.weights(model).values())
         theirs = reference.load(FARAONE, printed)
         theirs = theirs[(theirs["quantity"] == "parameters") & (theirs["act_bits"] == bits)]
+        millions = theirs["value"].iloc[0]
         rows.append(
             {
                 "network": f"{name} of {neurons:,}",
                 "weights": weights,
-                "printed (millions)": theirs["value"].iloc[0],
+                "printed (millions)": millions,
+                "verdict": reference.verdict(
+                    millions,
+                    weights / 1e6,
+                    tolerance=0.005,
+                    why="printed with two decimals",
+                    erratum=slips.get((printed, bits), ""),
+                ),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def dense_sizes() -> pd.DataFrame:
+    """Printed sizes (MB) of the dense networks beside 2 bits or 1 bit for each weight we count.
+
+    Columns: `model`, `published`, `ours`, `verdict`; the printed ones do not fit their own
+    parameters either, see the errata.
+    """
+    counted = networks().set_index("network")["weights"]
+    rows = []
+    for name, of in (("table_3_2", {1: "MLP of 4,096", 32: "MLP of 1,024"}),
+                     ("table_3_3", dict.fromkeys((1, 32), "VGG of 128"))):  # fmt: skip
+        theirs = reference.load(FARAONE, name)
+        theirs = theirs[(theirs["quantity"] == "size") & (theirs["encoding"] == "none")]
+        slip = erratum({"table_3_2": "mlp_dense_sizes", "table_3_3": "vgg_dense_sizes"}[name])
+        for row in theirs.to_dict("records"):
+            took = counted[of[row["act_bits"]]] * row["weight_bits"] / 8e6
+            near = abs(row["value"] - took) <= 0.005
+            said = reference.verdict(
+                row["value"],
+                took,
+                tolerance=0.005,
+                why="printed with two decimals",
+                erratum="" if near else slip,
+            )
+            rows.append({"model": row["model"], "published": row["value"], "ours": took}
+                        | {"verdict": said})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -61,6 +111,13 @@ def bounds() -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(found)
+
+
+def least_error_threshold() -> float:
+    """η whose ternary weights lie nearest to uniform real ones, in the mean of squares."""
+    real, thresholds = np.linspace(-1, 1, 2001), np.linspace(0, 0.99, 100)
+    errors = [np.mean((real - np.sign(real) * (np.abs(real) > eta)) ** 2) for eta in thresholds]
+    return float(thresholds[np.argmin(errors)])
 
 
 def gammas(table: pd.DataFrame | None = None, label: str = "ours") -> pd.DataFrame:
@@ -108,6 +165,52 @@ def break_even(of: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def costs(ours: float | None = None, label: str = "ours") -> pd.DataFrame:
+    """C_e over R by `limit`: `weights` names γ, `cost` is in millionths of the device.
+
+    For `GAMMAS`, for our γ where it is given, and for the dense binary network, without a decoder.
+    """
+    gammas = {f"γ = {gamma:g}": gamma for gamma in GAMMAS}
+    if ours is not None:
+        gammas[f"γ = {ours:.3g}, {label}"] = ours
+    parts = []
+    for limit, one in LIMITS.items():
+        dense = pd.DataFrame({"reuse": REUSES, "cost": one.operation_share})
+        parts.append(dense.assign(limit=limit, weights="dense binary"))
+        for name, gamma in gammas.items():
+            found = pd.DataFrame({"reuse": REUSES, "cost": one.cost(gamma, np.array(REUSES))})
+            parts.append(found.assign(limit=limit, weights=name))
+    every = pd.concat(parts, ignore_index=True)
+    return every.assign(cost=1e6 * every["cost"])
+
+
+def first_reuse() -> pd.DataFrame:
+    """The whole R from which on each of `GAMMAS` is faster than the dense binary network."""
+    rows = []
+    for gamma in GAMMAS:
+        found = {name: int(one.break_even(gamma)) + 1 for name, one in LIMITS.items()}
+        rows.append({"gamma": gamma} | found)
+    return pd.DataFrame(rows)
+
+
+def peaks() -> pd.DataFrame:
+    """TOPS of the dense networks beside the printed ones: `limit`, `published`, `ours`, `verdict`.
+
+    Float on LUTs is left out: the LUTs of its addition were taken from that very number.
+    """
+    rows = reference.load(FARAONE, "figure_3_6")
+    rows = rows[rows["quantity"] == "peak_throughput"].set_index("network_type")["value"]
+    printed = {"binary, 70 % of the LUTs": float(rows[1]), "float, all DSPs": float(rows[2])}
+    why = "printed with one decimal"
+    return pd.DataFrame(
+        [
+            {"limit": name, "published": tops, "ours": LIMITS[name].dense_tops}
+            | {"verdict": reference.verdict(tops, LIMITS[name].dense_tops, tolerance=0.05, why=why)}
+            for name, tops in printed.items()
+        ]
+    )
 
 
 def _activations(bits: int) -> str:

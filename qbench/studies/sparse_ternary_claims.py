@@ -11,7 +11,7 @@ from qbench.parameters import SparseTernary
 
 from .qkd_tables import clear
 from .sparse_ternary import ROLES, UNIFORM
-from .sparse_ternary_bounds import FARAONE, REUSES, gammas
+from .sparse_ternary_bounds import FARAONE, REUSES, gammas, least_error_threshold
 from .sparse_ternary_tables import errors, noise
 from .verdicts import Judge
 
@@ -19,7 +19,7 @@ SIMILAR = 0.1  # points: the thesis calls 0.92 and 0.98 % similar, and 1.04 % no
 WITHIN, ZEROS = 0.3, 90.0  # points of the dense ternary network, and % zeros: ours, not a claim
 NEAR = 0.05  # of the threshold, in w_r
 
-Key = tuple[str, float, float]  # role, η and σ; σ is −1 where there is none
+Key = tuple[str, float, float]  # a row of `errors`
 
 
 @dataclass
@@ -36,9 +36,9 @@ class SparseJudge(Judge):
         """Zeros of the first minus those of the second, seed by seed: points."""
         return self.zeros.loc[first] - self.zeros.loc[second]
 
-    def number(self, name: str, ours: float, why: str) -> None:
+    def number(self, name: str, ours: float, why: str, tolerance: float = 0.0) -> None:
         """The row of a claim that states a number, which our mean is compared with."""
-        row = reference.claim_value(self.source, name, ours)
+        row = reference.claim_value(self.source, name, ours, tolerance=tolerance, why=why)
         reason = "" if row["verdict"] == "exact" else why
         self.rows.append(row | {"seeds": "", "why": reason})
 
@@ -67,6 +67,9 @@ def _threshold_claims(judge: SparseJudge, curves: pd.DataFrame) -> None:
     words = ", ".join(f"{judge.zeros.loc[key].mean():.1f} % at η = {key[1]:.2g}" for key in plain)
     more = judge.every([judge.sparser(*pair) for pair in pairs], spread=0.0)
     judge.say("higher_threshold_more_zeros", more, words)
+    judge.number("eta_uniform", UNIFORM, "one third, printed with two decimals", 0.005)
+    judge.number("eta_minimum_error", least_error_threshold(), judge.why)
+    sparsity_is_limited(judge)
     if curves["eta"].nunique() < 2:
         return
     low, high = sorted(curves["eta"].unique())
@@ -82,6 +85,20 @@ def _threshold_claims(judge: SparseJudge, curves: pd.DataFrame) -> None:
     words = f"{end.mean():+.2f} points between the best epochs; the same is ±{SIMILAR} here"
     same = judge.every([SIMILAR - end, SIMILAR + end])
     judge.say("high_threshold_same_final_error", same, words)
+
+
+def sparsity_is_limited(judge: SparseJudge) -> None:
+    """Whether the network that is sparsest without pruning is worse than the best one."""
+    plain = [key for key in judge.ours.index if key[0] in ("binary", "ternary", "first", "l2")]
+    means = {key: judge.ours.loc[key].mean() for key in plain}
+    last = max(plain, key=lambda key: judge.zeros.loc[key].mean())
+    best = min(plain, key=means.get)
+    lost = judge.gain(last, best)
+    words = (
+        f"unpruned, {judge.zeros.loc[last].mean():.1f} % zeros cost {lost.mean():+.2f} points over "
+        f"the best, which has {judge.zeros.loc[best].mean():.1f} %"
+    )
+    judge.say("sparsity_before_pruning_limited", judge.every([lost]), words)
 
 
 def _l2_claims(judge: SparseJudge, histograms: pd.DataFrame, eta: float) -> None:
@@ -139,19 +156,36 @@ def _network_claims(judge: SparseJudge, sizes: pd.DataFrame, p: SparseTernary) -
           for role, eta in (("binary", 0.0), ("ternary", UNIFORM), ("sparse", 0.0))}  # fmt: skip
     if not judge.has(*by.values()):
         return
+    times = against_dense(judge, sizes, by)
     words = ", ".join(f"{role} {judge.ours.loc[key].mean():.2f} %" for role, key in by.items())
     over = {role: judge.gain(by[role], by["sparse"]) for role in ("binary", "ternary")}
-    judge.say("sparse_tnn_improves_accuracy", judge.every(over.values()), words)
     if p.act_bits == 1:
         better = judge.every([over["binary"]])
         judge.say("mlp_binary_act_better_than_binary", better, words)
         same = judge.every([SIMILAR - over["ternary"], SIMILAR + over["ternary"]])
         judge.say("mlp_binary_act_same_as_ternary", same, words)
+        judge.number("mlp_binary_act_vs_ternary", times["ternary"].mean(), judge.why)
     kind = "binary" if p.act_bits == 1 else "float"
     zeros = judge.zeros.loc[by["sparse"]].mean()
+    judge.number("sparsity_max", zeros, judge.why)
     judge.number(f"mlp_{kind}_act_sparsity", zeros, judge.why)
+    judge.number(f"mlp_{kind}_act_vs_binary", times["binary"].mean(), judge.why)
+
+
+def against_dense(
+    judge: SparseJudge, sizes: pd.DataFrame, by: dict[str, tuple]
+) -> dict[str, pd.Series]:
+    """The claims about errors, memory and computation of a sparse network beside dense ones.
+
+    by: the networks "binary", "ternary" and "sparse" as rows of `errors`. Returns how many times
+    smaller the sparse one is than either dense one, seed by seed.
+    """
+    words = ", ".join(f"{role} {judge.ours.loc[key].mean():.2f} %" for role, key in by.items())
+    better = judge.every(judge.gain(by[role], by["sparse"]) for role in ("binary", "ternary"))
+    judge.say("sparse_tnn_improves_accuracy", better, words)
     took = sizes.set_index(["role", "encoding", "seed"])["megabytes"].sort_index()
-    rle, huffman = took["sparse", "RLE"], took["sparse", "HC"]
+    sparse = {name: took["sparse", name] for name in ("RLE", "HC", "zlib_2bit", "zstd_2bit")}
+    rle, huffman = sparse["RLE"], sparse["HC"]
     binary, ternary = took["binary", "binary"], took["ternary", "ternary"]
     words = (
         f"{rle.mean():.3g} MB by RLE, {huffman.mean():.3g} MB by HC, binary {binary.mean():.3g} MB"
@@ -161,6 +195,12 @@ def _network_claims(judge: SparseJudge, sizes: pd.DataFrame, p: SparseTernary) -
     smaller = judge.every([rle - huffman], spread=0.0)
     why = "the Huffman code's own table counts, and weighs in small layers"
     judge.say("huffman_smaller_than_rle", smaller, words, why)
+    independent, shortest = took["sparse", "iid_entropy"], pd.DataFrame(sparse).min(axis=1)
+    ratio = (shortest / independent).mean()
+    words = f"the shortest stream is {ratio:.2f} times the entropy of independent weights"
+    why = "zeros gather, as at the edges of the digits: some coder finds a pattern in them"
+    random = judge.every([shortest - independent], spread=0.0)
+    judge.say("magnitude_pruning_random_pattern", random, words, why)
     least = np.minimum(rle, huffman)
     words = (
         f"{(binary / least).mean():.2f} times smaller than binary, "
@@ -169,7 +209,14 @@ def _network_claims(judge: SparseJudge, sizes: pd.DataFrame, p: SparseTernary) -
     judge.say("compression_low", judge.every([binary / least - 2], spread=0.0), words)
     # What rounds to 11: the thesis' own 9.12 MB over 0.83 MB is 10.99
     judge.say("compression_high", judge.every([ternary / least - 10.5], spread=0.0), words)
-    judge.number(f"mlp_{kind}_act_vs_binary", (binary / least).mean(), judge.why)
+    fewer = (100 - judge.zeros.loc[by["ternary"]]) / (100 - judge.zeros.loc[by["sparse"]])
+    halves = judge.every([binary / least - 2, fewer - 2], spread=0.0)
+    words = (
+        f"{(binary / least).mean():.2f} times less memory than binary, {fewer.mean():.2f} times "
+        "fewer operations than dense ternary; substantially: at least 2 of both"
+    )
+    judge.say("ch3_summary_memory_computation", halves, words)
+    return {"binary": binary / least, "ternary": ternary / least}
 
 
 def _hardware_claims(judge: SparseJudge, table: pd.DataFrame) -> None:
@@ -188,6 +235,9 @@ def _hardware_claims(judge: SparseJudge, table: pd.DataFrame) -> None:
     words = "at R = 1 it pays below γ = {:.3f} with binary, {:.3f} with float".format(*shares)
     why = "by its own cost model the share of nonzeros may be higher with float activations"
     judge.fact("float_needs_lower_nonzero_share", shares[1] < shares[0], words, why)
+    share = binary.decoder_share / (binary.decoder_share + binary.operation_share)
+    words = f"with a decoder for each operation, {100 * share:.0f} % of the LUTs are decoders"
+    judge.fact("parallel_decompressors_expensive", share > 0.5, words)
     saved = [one.operation_share for one in (binary, real)]
     words = f"a skipped operation saves {saved[1] / saved[0]:.0f} times as much of the device"
     judge.fact("zero_weight_worth_more_float", saved[1] > saved[0], words)
@@ -195,26 +245,13 @@ def _hardware_claims(judge: SparseJudge, table: pd.DataFrame) -> None:
 
 def lessons(table: pd.DataFrame, sizes: pd.DataFrame, p: SparseTernary) -> str:
     """What the sparse network is beside the dense ones, as a Markdown list."""
-    ours, spread = errors(table), noise(table)
     zeros = errors(table, "zeros")
     sparse = ("sparse", p.eta, p.eta)
-    if sparse not in ours.index:
+    if sparse not in zeros.index or sparse not in errors(table).index:
         return "* The sparse network diverged, and nothing can be said of it."
-    lines = []
     share = zeros.loc[sparse].mean()
-    for role in ("ternary", "long ternary"):
-        key = (role, UNIFORM, -1.0)
-        if key not in ours.index:
-            continue
-        cost = (ours.loc[sparse] - ours.loc[key]).dropna()
-        reached = share >= ZEROS and cost.mean() <= WITHIN
-        sure = "seeds make that clear" if clear(cost - WITHIN, spread) else "seeds leave it open"
-        lines.append(
-            f"* **At least {ZEROS:g} % zeros within {WITHIN} points of the {ROLES[role]}?** "
-            f"{'Yes' if reached else 'No'}: {share:.1f} % zeros and an error of "
-            f"{ours.loc[sparse].mean():.2f} % against {ours.loc[key].mean():.2f} %, "
-            f"{cost.mean():+.2f} points; {sure}."
-        )
+    dense = [(role, UNIFORM, -1.0) for role in ("ternary", "long ternary")]
+    lines = price(table, sparse, dense)
     took = sizes.groupby(["role", "encoding"])["megabytes"].mean()
     least = min(("RLE", "HC"), key=lambda name: took["sparse", name])
     lines.append(
@@ -234,6 +271,28 @@ def lessons(table: pd.DataFrame, sizes: pd.DataFrame, p: SparseTernary) -> str:
             f"{' and '.join(said)} on, in a model that counts peaks only."
         )
     return "\n".join(lines)
+
+
+def price(table: pd.DataFrame, sparse: tuple, dense: list[tuple]) -> list[str]:
+    """Whether nine zeros in ten cost little, beside each `dense` network that there is."""
+    ours, spread = errors(table), noise(table)
+    share = errors(table, "zeros").loc[sparse].mean()
+    lines = []
+    for key in dense:
+        if key not in ours.index:
+            continue
+        cost = (ours.loc[sparse] - ours.loc[key]).dropna()
+        reached = share >= ZEROS and cost.mean() <= WITHIN
+        sure = "seeds make that clear" if clear(cost - WITHIN, spread) else "seeds leave it open"
+        if share < ZEROS and cost.mean() <= WITHIN:
+            sure = "it is the zeros that do not suffice"
+        lines.append(
+            f"* **At least {ZEROS:g} % zeros within {WITHIN} points of the {ROLES[key[0]]}?** "
+            f"{'Yes' if reached else 'No'}: {share:.1f} % zeros and an error of "
+            f"{ours.loc[sparse].mean():.2f} % against {ours.loc[key].mean():.2f} %, "
+            f"{cost.mean():+.2f} points; {sure}."
+        )
+    return lines
 
 
 def _as_printed(judge: SparseJudge) -> bool:

@@ -9,18 +9,23 @@ from qbench import reference
 from qbench.parameters import SparseTernary
 
 from .qkd_tables import scatter
-from .sparse_ternary import ROLES
-from .sparse_ternary_bounds import FARAONE
+from .sparse_ternary import ROLES, thresholds
+from .sparse_ternary_bounds import FARAONE, erratum
 
 MLP_4096 = 784 * 4096 + 2 * 4096**2 + 4096 * 10  # weights of Table 3.1's network, by our count
 METHODS = {"ternary": "ternary", "binary": "binary", "sparse": "sparse_tnn"}  # as in `data/paper`
 KEYS = ["role", "eta", "sigma"]
+VGG_KEYS = ["role", "eta_conv", "eta"]  # σ is η where there is one
 
 
 def errors(table: pd.DataFrame, column: str = "test_error") -> pd.DataFrame:
-    """A quantity (%) of every network of `KEYS` (σ is −1 where there is none), a column a seed."""
+    """A quantity (%) of every network, a column a seed.
+
+    A row for each of `KEYS` (σ is −1 where there is none), of the VGG for each of `VGG_KEYS`.
+    """
+    keys = KEYS if table["eta_conv"].isna().all() else VGG_KEYS
     rows = table.assign(sigma=table["sigma"].fillna(-1.0))
-    return rows.pivot_table(index=KEYS, columns="seed", values=column)
+    return rows.pivot_table(index=keys, columns="seed", values=column)
 
 
 def noise(table: pd.DataFrame) -> float:
@@ -34,6 +39,17 @@ def grid(table: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["eta", "sigma"], as_index=False)[
         ["test_error", "nonzeros", "pruned"]
     ].mean()
+
+
+def warning(p: SparseTernary) -> str:
+    """Where σ is above η, which is allowed, as Markdown."""
+    above = [f"{sigma:g} above η = {eta:g}" for eta, sigma in thresholds(p) if sigma > eta]
+    if not above:
+        return "No σ here is above its η: only weights that are 0 were pruned."
+    return (
+        f"**Weights in use were pruned** where σ is above η: {', '.join(above)}. That is allowed, "
+        "and shows what it costs."
+    )
 
 
 def published_grid() -> pd.DataFrame:
@@ -50,7 +66,7 @@ def beside_grid(table: pd.DataFrame) -> pd.DataFrame:
     ours = grid(table).rename(columns={"test_error": "error"})
     ours = ours.melt(["eta", "sigma"], ["error", "nonzeros", "pruned"], "quantity", "value")
     keys = ["eta", "sigma", "quantity"]
-    slip = {(0.5, 0.5, "pruned"): _erratum("pruned_last_row")}
+    slip = {(0.5, 0.5, "pruned"): erratum("pruned_last_row")}
     printed = published_grid()
     is_error = printed["quantity"] == "error"
     why, bound = _chance(table)
@@ -110,7 +126,7 @@ def beside_summary(found: pd.DataFrame, table: pd.DataFrame, name: str, width: i
             for (quantity, encoding), value in values.items()
         ]
     keys = ["method", "quantity", "encoding"]
-    order = _erratum("rle_huffman_order")
+    order = erratum("rle_huffman_order")
     slips = {("sparse_tnn", "size", encoding): order for encoding in ("RLE", "HC")}
     why, bound = _chance(table)
     is_error = printed["quantity"] == "error"
@@ -194,8 +210,3 @@ def _chance(table: pd.DataFrame) -> tuple[str, float]:
         return "", 0.0
     bound = 2 * spread * (1 + 1 / count) ** 0.5
     return f"one training and a mean of {count} differ by up to {bound:.2f} points by chance", bound
-
-
-def _erratum(name: str) -> str:
-    found = reference.errata(FARAONE).set_index("erratum")
-    return found.loc[name, "arithmetic"]

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from qbench import checkpoints, data, paths, store, threads, workers
+from qbench import checkpoints, data, lineages, store, threads
 from qbench import training as loops
 from qbench.data import specs as specs_of
 from qbench.models import small
@@ -142,11 +142,7 @@ def trainings(
     for one in asked:
         check(one)
     specs = [complete(one) for one in asked]
-    if earlier := [spec["start"] for spec in specs if spec["start"] is not None]:
-        trainings(earlier, at_once=at_once, title=title)
-    different = {store.key(store.spec(training, **spec)): spec for spec in specs}
-    workers.run_each(training, list(different.values()), workers=at_once, title=title)
-    return [store.run(training, **spec) for spec in specs]
+    return lineages.run(training, specs, at_once=at_once, title=title)
 
 
 def complete(spec: Spec) -> dict[str, Any]:
@@ -154,10 +150,7 @@ def complete(spec: Spec) -> dict[str, Any]:
 
     Raises `SyqError` for a parameter that `training` does not have.
     """
-    try:
-        full = store.spec(training, **spec)["parameters"]
-    except TypeError as error:
-        raise SyqError(f"a training has the parameters of `training`: {error}.") from None
+    full = lineages.parameters(training, spec, error=SyqError, what="a training")
     if isinstance(full["start"], Mapping):
         full["start"] = complete(full["start"])
     if full["method"] == "syq" and full["granularity"] is None:
@@ -192,16 +185,7 @@ def check(spec: Spec) -> None:
         raise SyqError(
             f"weight_decay must be a number of at least 0, not {spec['weight_decay']!r}."
         )
-    if not whole(spec["seed"]) or not 0 <= spec["seed"] < 2**31:
-        raise SyqError(f"seed must be a whole number from 0 to 2**31 - 1, not {spec['seed']!r}.")
-    most = specs_of.find(spec["dataset"]).split["train"]
-    if spec["images"] is not None and (
-        not whole(spec["images"]) or not 2 <= spec["images"] <= most
-    ):
-        raise SyqError(
-            f"images must be a whole number from 2 to {most}, or None for all, "
-            f"not {spec['images']!r}."
-        )
+    lineages.check(spec, error=SyqError)
     if spec["start"] is not None:
         _check_start(spec)
 
@@ -218,12 +202,7 @@ def _check_start(spec: Spec) -> None:
             "start must be a training in float32, weights and activations, not "
             f"{start['method']} with activations of {start['act_bits']} bits."
         )
-    for name in SAME:
-        if start[name] != spec[name]:
-            raise SyqError(
-                f"a training keeps the {name} of its start, {start[name]!r}, "
-                f"and has {spec[name]!r}."
-            )
+    lineages.check_same(spec, SAME, error=SyqError, what="a training")
 
 
 def weights_of(spec: Spec) -> dict[str, torch.Tensor]:
@@ -286,4 +265,4 @@ def _rounding(spec: Spec) -> Rounding:
 
 
 def _weights(spec: Spec) -> Path:
-    return paths.local_results() / "networks" / f"{store.key(store.spec(training, **spec))}.pt"
+    return lineages.weights(training, spec)
