@@ -240,7 +240,7 @@ def unit_claims(found: pd.DataFrame) -> pd.DataFrame:
     say(
         "syq_better_than_all_fine_grained",
         all(better),
-        f"{words} on {sum(better) // 3} of {len(LAYERS)} layers",
+        f"{words}: {sum(better)} of {len(better)} comparisons on {len(LAYERS)} layers",
         "our count",
     )
     more = added(found)
