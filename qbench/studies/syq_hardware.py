@@ -251,7 +251,7 @@ def unit_claims(found: pd.DataFrame) -> pd.DataFrame:
         "syq_bram_lut_identical",
         bool((luts.abs() <= SAME).all() and (blocks == 0).all()),
         f"LUTs {spanned(luts)} %, block RAMs {blocks.min():+g} to {blocks.max():+g}",
-        "our layer-wise lane has no second accumulator, and the thesis' baseline may have one",
+        "a DSP block adds up the groups, and the accumulators of LUTs hold one group's sum only",
     )
     parallel = pixel.index.get_level_values("pe")
     say(

@@ -4,7 +4,8 @@ The columns of the matrix are cut into equal groups, one behind the other: the p
 K² groups of I columns, or its rows, K groups of K·I. A lane sums the products of one group as the
 plain unit does, multiplies that sum by the group's scale, and adds it to what the groups before
 gave. All lanes share a ring of scales that moves on by one when a group is finished: beside the
-plain unit it takes the ring, and in each lane one multiplier and one more accumulator.
+plain unit it takes the ring and in each lane one multiplier, whose DSP block also adds the groups
+up. The lane's own accumulator has to hold the sum of one group only, and is narrower for it.
 
 With one group there is nothing here: a scale for the whole layer goes into the thresholds that
 follow, and the unit is the plain one.
@@ -214,7 +215,7 @@ module {name}_lane (
     reg signed [{scaled.product_bits - 1}:0] product;
     always @(posedge clk) if (run) begin
         product <= sum * $signed({{1'b0, scale}});
-        if (scaled) total <= first ? product : total + product;
+        if (scaled) total <= product + (first ? 0 : total);  // as a DSP block can
     end
 endmodule
 """
