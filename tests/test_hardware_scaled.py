@@ -121,16 +121,18 @@ def test_a_fault_is_seen(pattern, instead):
 
 
 @installed
-def test_a_multiplier_a_lane_and_a_ring_are_what_is_added(home):
-    sizes = {"mw": 36, "mh": 4, "pe": 2, "simd": 2}
+def test_a_multiplier_a_lane_is_what_is_added(home):
+    """The DSP blocks add up too, and LUTs hold narrower sums: Table 5.7 has fewer with scaling."""
+    sizes = {"mw": 72, "mh": 8, "pe": 2, "simd": 4}
     plain_, by_pixel = (
         store.run(synthesise_scaled, **sizes, groups=groups).iloc[0] for groups in (1, 9)
     )
     assert (plain_["dsp"], by_pixel["dsp"]) == (0, 2)
-    assert by_pixel["ff"] - plain_["ff"] >= 9 * 8, "the ring"
+    assert by_pixel["ff"] > plain_["ff"], "the ring"
+    assert by_pixel["lut"] <= plain_["lut"]
     assert plain_["bram18"] == by_pixel["bram18"]
     assert (plain_["scale_bits"], by_pixel["scale_bits"]) == (0, 8)
-    assert plain_["cycles"] == by_pixel["cycles"] == 36
+    assert plain_["cycles"] == by_pixel["cycles"] == 72
 
 
 # What is refused

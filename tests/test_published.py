@@ -4,7 +4,8 @@ from itertools import product
 
 from qbench import chapters, parameters, paths, store, sweep
 from qbench.distillation import runs
-from qbench.studies import distillation
+from qbench.hardware.synthesis import synthesise_scaled
+from qbench.studies import distillation, syq_hardware
 
 
 def published():
@@ -39,6 +40,14 @@ def test_the_book_finds_the_teachers_of_chapter_06_and_their_logits_stored():
             store.spec(runs.teacher_logits, teacher=teacher),
         ):
             assert store.key(spec) in there, spec
+
+
+def test_the_book_finds_the_units_of_chapter_11_stored():
+    """Else building the book would need Yosys and minutes."""
+    p = parameters.check("11_syq", **chapters.parameters(chapters.find("11"), "published", {}))
+    there = published()
+    for spec in syq_hardware.asked(p.units):
+        assert store.key(store.spec(synthesise_scaled, **spec)) in there, spec
 
 
 def test_every_published_result_is_whole_and_says_where_it_comes_from():

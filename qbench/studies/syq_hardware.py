@@ -142,22 +142,27 @@ def units() -> pd.DataFrame:
     return rows.assign(unit="1")
 
 
-def synthesised(sizes: Sequence[str]) -> pd.DataFrame:
-    """Our unit at sizes of Table 5.7, such as "32/32" (SIMD and PE): a row each.
+def asked(sizes: Sequence[str]) -> list[dict[str, int]]:
+    """The parameters of `synthesise_scaled` for sizes of Table 5.7 such as "32/32" (SIMD and PE).
 
-    As `synthesise_scaled`, with `granularity`: layer- and pixel-wise at every size, row-wise at the
-    first, as the thesis says only how little it differs.
+    Layer- and pixel-wise at every size; row-wise at the first, as the thesis says only how little
+    it differs.
     """
     layer = {"mw": MAPS["kernel"] ** 2 * MAPS["inputs"], "mh": MAPS["outputs"]}
-    parts = []
+    found = []
     for place, size in enumerate(sizes):
         simd, pe = map(int, size.split("/"))
-        for granularity, groups in GROUPS.items():
-            if granularity == "row" and place:
-                continue
-            found = store.run(synthesise_scaled, **layer, simd=simd, pe=pe, groups=groups)
-            parts.append(found.assign(granularity=granularity))
-    return pd.concat(parts, ignore_index=True)
+        kinds = [kind for kind in GROUPS if kind != "row" or not place]
+        found += [layer | {"simd": simd, "pe": pe, "groups": GROUPS[kind]} for kind in kinds]
+    return found
+
+
+def synthesised(sizes: Sequence[str]) -> pd.DataFrame:
+    """Our units of `asked`, a row each as `synthesise_scaled` gives, with `granularity`."""
+    kinds = {groups: kind for kind, groups in GROUPS.items()}
+    found = [store.run(synthesise_scaled, **one) for one in asked(sizes)]
+    whole = pd.concat(found, ignore_index=True)
+    return whole.assign(granularity=whole["groups"].map(kinds))
 
 
 def resources(found: pd.DataFrame) -> pd.DataFrame:
