@@ -240,7 +240,9 @@ def test_the_lessons_follow_the_numbers():
     assert "seeds make 4 of 4 clear" in text
     assert "AlexNet-small W2A8: SYQ by pixel (58.1 %) before SYQ by row (58.0 %)" in text
     assert "the chain rule over eq. 5.10 as printed: AlexNet-small pixel W1A8 +5.00" in text
-    assert "+32 to +64 DSP blocks" in text
+    assert "+32 to +64 DSP blocks and no cycle: one multiplier for each row" in text
+    assert "LUTs become fewer" in text
+    assert "fewer" not in syq_claims.lessons(made(), units(pixel=2000))
     alone = syq_claims.lessons(made(seeds=[0]), units())
     assert "with one seed nothing can be told" in alone and "clear" not in alone
 

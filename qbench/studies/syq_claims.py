@@ -207,11 +207,16 @@ def lessons(table: pd.DataFrame, found: pd.DataFrame) -> str:
     pixel = pixel[pixel["granularity"] == "pixel"].pivot_table(
         index=["simd", "pe"], columns="quantity", values="ours"
     )
-    lines.append(
-        "* **Hardware.** By synthesis pixel-wise scaling takes "
-        f"{hardware.spanned(pixel['lut (%)'])} % LUTs, {hardware.spanned(pixel['dsp'])} DSP blocks "
-        "and no cycle: one multiplier for each row that is worked on at once, as in Table 5.7."
+    luts = pixel["lut (%)"]
+    line = (
+        f"* **Hardware.** By synthesis pixel-wise scaling takes {hardware.spanned(luts)} % LUTs, "
     )
+    line += f"{hardware.spanned(pixel['dsp'])} DSP blocks and no cycle"
+    if (pixel["dsp"] == pixel.index.get_level_values("pe")).all():
+        line += ": one multiplier for each row that is worked on at once, as in Table 5.7"
+    if (luts < 0).all():
+        line += ". LUTs become fewer, there as here: in ours the DSP blocks also add up"
+    lines.append(f"{line}.")
     return "\n".join(lines)
 
 

@@ -281,7 +281,7 @@ def unit_claims(found: pd.DataFrame) -> pd.DataFrame:
     say(
         "syq_hardware_one_counter",
         False,
-        f"{pixel['ff'].min():,.0f} or more flip-flops and a multiplier in each of the lanes",
+        f"a ring, and {spanned(pixel['dsp'])} DSP blocks that multiply and add",
         "true beside a unit that has multipliers; that of Table 5.7 has none, as a scale for all "
         "goes into the thresholds",
     )
