@@ -6,7 +6,8 @@ import pytest
 
 from qbench import chapters, parameters, paths, store, sweep
 from qbench.distillation import runs
-from qbench.studies import distillation
+from qbench.hardware.synthesis import synthesise_scaled
+from qbench.studies import distillation, syq_hardware
 
 
 def published():
@@ -62,6 +63,14 @@ def test_the_book_finds_every_training_of_chapter_06_stored(monkeypatch):
         ]
         for spec in first + students.value.args[0]:
             assert store.key(spec) in there, spec
+
+
+def test_the_book_finds_the_units_of_chapter_11_stored():
+    """Else building the book would need Yosys and minutes."""
+    p = parameters.check("11_syq", **chapters.parameters(chapters.find("11"), "published", {}))
+    there = published()
+    for spec in syq_hardware.asked(p.units):
+        assert store.key(store.spec(synthesise_scaled, **spec)) in there, spec
 
 
 def test_every_published_result_is_whole_and_says_where_it_comes_from():

@@ -15,7 +15,9 @@ ALL = {
     "networks": ["alexnet_small", "resnet20"],
     "width": 1,
     "granularities": ["pixel", "row", "layer"],
+    "codes": ["binary", "ternary"],
     "act_bits": [2, 8],
+    "printed_gradient": False,
     "methods": ["float32", "bwn", "twn", "ttq", "dorefa"],
     "images": None,
     "seeds": [0, 1, 2],
@@ -80,6 +82,8 @@ def test_printed_gradients_are_told_apart(monkeypatch):
     assert set(found.scale_gradient) == {"chain", "printed"}
     chain, printed = syq.accuracies(found), syq.accuracies(found, "printed")
     assert set(printed.index.get_level_values("method")) == {"syq"}
+    assert set(printed.index.get_level_values("granularity")) == {"pixel"}
+    assert set(printed.index.get_level_values("act_bits")) == {8}
     assert np.allclose(chain.loc[printed.index] - printed, 3)
 
 
@@ -186,4 +190,5 @@ def test_refused_parameters(wrong):
 
 def test_smoke_defaults_are_few():
     cells = syq.cells(SymmetricScales())
-    assert len(cells) == 2 * (1 + 4) and {one.network for one in cells} == {"alexnet_small"}
+    assert len(cells) == 10 and {one.network for one in cells} == {"alexnet_small"}
+    assert {one.scale_gradient for one in cells} == {"chain", "printed"}

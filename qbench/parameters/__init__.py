@@ -17,6 +17,7 @@ from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
 from .qkd import DenseNetQkd, PerceptronQkd
 from .sparsity import SparseTernary
+from .syq import SymmetricScales
 from .training import BitWidthSweep, NumberFormats
 from .types import Parameters, Refused, split
 
@@ -35,6 +36,7 @@ __all__ = [
     "RadarCharts",
     "Resources",
     "SparseTernary",
+    "SymmetricScales",
     "check",
     "describe",
 ]
@@ -57,6 +59,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "08_qkd_perceptrons": PerceptronQkd,
     "09_qkd_densenets": DenseNetQkd,
     "10_sparse_ternary": SparseTernary,
+    "11_syq": SymmetricScales,
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qbench import reference
+from qbench import reference, store
 from qbench.hardware import scaling
 from qbench.models.small import TITLES
 from qbench.parameters.syq import SymmetricScales
@@ -99,13 +99,13 @@ def _cells(p: SymmetricScales, network: str, seed: int) -> Iterator[Cell]:
 
     if "float32" in p.methods:
         yield Cell(network, "float32", "", 32, 32, seed, float32)
-    gradients = ("chain", "printed") if p.printed_gradient else ("chain",)
     for acts in p.act_bits:
         for codes in p.codes:
             for granularity in p.granularities:
-                for gradient in gradients:
-                    bits = WEIGHT_BITS[codes]
-                    yield cell("syq", granularity, bits, acts, scale_gradient=gradient)
+                yield cell("syq", granularity, WEIGHT_BITS[codes], acts)
+            if p.printed_gradient and acts == max(p.act_bits):
+                first, bits = p.granularities[0], WEIGHT_BITS[codes]
+                yield cell("syq", first, bits, acts, scale_gradient="printed")
         for method in p.methods:
             if method != "float32":
                 yield cell(method, None, None, acts)
@@ -132,6 +132,40 @@ def table(p: SymmetricScales, *, title: str = "trainings") -> pd.DataFrame:
     columns = ["network", "method", "granularity", "weight_codes", "weight_bits", "act_bits"]
     columns += ["scale_gradient", "seed", "train_loss", "valid_error", "test_error"]
     return pd.DataFrame(rows, columns=[*columns, "scalars", "operations"])
+
+
+def curves(p: SymmetricScales, *, title: str = "trainings") -> pd.DataFrame:
+    """Figure 5.2: what SYQ learns epoch by epoch, a row each: `network`, `weight_codes`,
+    `granularity`, `act_bits`, `seed`, `epoch` and `train_loss` (nats)."""
+    asked = [one for one in cells(p) if one.method == "syq" and one.scale_gradient == "chain"]
+    found = runs.trainings([one.spec for one in asked], at_once=p.workers, title=title)
+    names = ("network", "granularity", "act_bits", "seed")
+    parts = [
+        log[["epoch", "train_loss"]].assign(
+            weight_codes=CODES[one.weight_bits], **{name: getattr(one, name) for name in names}
+        )
+        for one, log in zip(asked, found, strict=True)
+    ]
+    columns = ["network", "weight_codes", "granularity", "act_bits", "seed", "epoch", "train_loss"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def scales(p: SymmetricScales) -> pd.DataFrame:
+    """What SYQ's scales became at the most activation bits: `runs.scales` of every such training.
+
+    With `network`, `weight_codes`, `granularity` and `seed`. Needs the trained weights.
+    """
+    parts = [
+        store.run(runs.scales, training=one.spec).assign(
+            network=one.network,
+            weight_codes=CODES[one.weight_bits],
+            granularity=one.granularity,
+            seed=one.seed,
+        )
+        for one in cells(p)
+        if one.method == "syq" and one.scale_gradient == "chain" and one.act_bits == max(p.act_bits)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 @cache
@@ -168,7 +202,9 @@ def granularities(found: pd.DataFrame, dataset: str) -> pd.DataFrame:
     `same_sign` (NA where nothing is printed).
     """
     ours = accuracies(found)
-    printed = _top1("table_5_2").set_index(["weight_bits", "act_bits", "granularity"])["value"]
+    printed = printed_top1("table_5_2").set_index(["weight_bits", "act_bits", "granularity"])[
+        "value"
+    ]
     rows = []
     for network, method, granularity, weight_bits, act_bits in ours.index:
         pixel = (network, "syq", "pixel", weight_bits, act_bits)
@@ -207,10 +243,10 @@ def methods(
     and `ours_loss`, points. What was not trained is NaN. SYQ is pixel-wise.
     """
     ours = accuracies(found)
-    baselines = _top1("table_5_1")
+    baselines = printed_top1("table_5_1")
     baselines = baselines[baselines["method"] == "baseline"].set_index("network")["value"]
     rows = []
-    for row in pd.concat([_top1(f"table_{name}") for name in tables]).to_dict("records"):
+    for row in pd.concat([printed_top1(f"table_{name}") for name in tables]).to_dict("records"):
         network, method = STANDS_FOR[row["network"]], PRINTED.get(row["method"], "")
         where = "pixel" if method == "syq" else SCALED.get(method)
         key = (network, method, where, row["weight_bits"], row["act_bits"])
@@ -237,6 +273,7 @@ def methods(
     return pd.DataFrame(rows)
 
 
-def _top1(name: str) -> pd.DataFrame:
+def printed_top1(name: str) -> pd.DataFrame:
+    """The top-1 accuracies of a table of the thesis, a row each, as `reference.load`."""
     found = reference.load(FARAONE, name)
     return found[(found["metric"] == "top1") & found["value"].notna()]

@@ -4,7 +4,7 @@ Its claims are about ImageNet; a claim that holds of our small networks and imag
 one that does not may only say that the two differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,12 @@ import pandas as pd
 from qbench import reference
 from qbench.models.small import TITLES
 
-from .syq import FARAONE, KEYS, accuracies
+from . import syq_hardware as hardware
+from .qkd_tables import clear
+from .syq import FARAONE, KEYS, METHODS, accuracies
 from .verdicts import Judge
 
+FEWEST_EPOCHS = 6  # that a curve needs for its volatility
 MARGINAL = 1.0  # points; Table 5.2 has at most 0.7 between pixel and row
 
 Key = tuple[str, str, str, int, int]  # of `KEYS`
@@ -44,11 +47,16 @@ class SyqJudge(Judge):
         return found
 
 
-def claims(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The claims that the trainings can tell of, a row each; see `verdicts.Judge`."""
+def claims(table: pd.DataFrame, dataset: str, curves: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The claims that the trainings can tell of, a row each; see `verdicts.Judge`.
+
+    curves: of `syq.curves`, for what the thesis says of Figure 5.2.
+    """
     judge = SyqJudge(table, f"ours: {dataset}, small networks, at the scale of this page")
     _granularity_claims(judge)
     _method_claims(judge)
+    if curves is not None:
+        _curve_claims(judge, curves)
     _cost_claims(judge)
     return judge.judged()
 
@@ -69,6 +77,8 @@ def _granularity_claims(judge: SyqJudge) -> None:
         small = [MARGINAL - sign * gain for gain in apart.values() for sign in (1, -1)]
         words = _said(apart, "pixel- over row-wise")
         judge.say("pixel_row_marginal", judge.every(small), words)
+        memory = judge.every([MARGINAL - gain for gain in apart.values()])
+        judge.say("row_smaller_memory", memory, f"K instead of K² scales a layer; {words}")
     by_bits = {}
     for key, gain in apart.items():
         by_bits.setdefault(key[0], {})[key[3:]] = gain
@@ -125,6 +135,31 @@ def _method_claims(judge: SyqJudge) -> None:
         judge.say("syq_closes_gap", judge.every(closed), words)
 
 
+def _curve_claims(judge: SyqJudge, curves: pd.DataFrame) -> None:
+    """That 2-bit activations make the training curve more volatile than the most bits do.
+
+    Volatility: the mean size of the second difference of the training loss over the epochs.
+    """
+    found = {}
+    for key, rows in curves.groupby(["network", "weight_codes", "granularity"]):
+        of = {
+            bits: part.pivot(index="epoch", columns="seed", values="train_loss")
+            for bits, part in rows.groupby("act_bits")
+        }
+        low, high = min(of), max(of)
+        if low == 2 < high and key[1:] == ("binary", "pixel") and len(of[low]) >= FEWEST_EPOCHS:
+            rough = {bits: of[bits].diff().diff().abs().mean() for bits in (low, high)}
+            found[key] = rough[low] - rough[high], high
+    if found:
+        gains = [gain for gain, _ in found.values()]
+        words = ", ".join(
+            f"{TITLES[key[0]]} {gain.mean():+.4f} nats over {high} bits"
+            for key, (gain, high) in found.items()
+        )
+        words = f"mean second difference of the training loss at 2 bits: {words}"
+        judge.say("activation_bits_unstable", judge.every(gains, spread=0.0), words)
+
+
 def _cost_claims(judge: SyqJudge) -> None:
     costs = judge.table.drop_duplicates(["network", "method", "granularity"])
     costs = costs.set_index(["method", "granularity"])[["scalars", "operations"]]
@@ -136,6 +171,84 @@ def _cost_claims(judge: SyqJudge) -> None:
             f"{TITLES[network]} {of.max():,} against {of.min():,}" for network, of in networks
         )
         judge.fact("asymmetric_extra_operations", holds, f"operations an image: {words}")
+
+
+def lessons(table: pd.DataFrame, found: pd.DataFrame) -> str:
+    """What the trainings and the units show, as a Markdown list.
+
+    table: of `syq.table`; found: of `syq_hardware.synthesised`.
+    """
+    judge = SyqJudge(table, "")
+    lines = []
+    for name, other, words in (
+        ("Where the scales are", "layer", "pixel- over layer-wise"),
+        ("Nine or three", "row", "pixel- over row-wise"),
+    ):
+        gains = judge.gains(lambda key: key[1:3] == ("syq", "pixel"), {"granularity": other})
+        if gains:
+            lines.append(f"* **{name}.** {_said(gains, words)}; {_surely(judge, gains.values())}.")
+    widths = sorted({key[4] for key in judge.ours.index if key[1] == "syq"})
+    if len(widths) > 1:
+        gains = judge.gains(
+            lambda key: key[1:3] == ("syq", "pixel") and key[4] == widths[-1],
+            {"act_bits": widths[0]},
+        )
+        if gains:
+            words = f"{widths[-1]} over {widths[0]} bits of activations"
+            said = _said(gains, words)
+            lines.append(f"* **Activations.** {said}; {_surely(judge, gains.values())}.")
+    lines += _best(judge)
+    printed = accuracies(table, "printed")
+    if len(printed):
+        lost = {key: judge.ours.loc[key] - printed.loc[key] for key in printed.index}
+        words = _said(lost, "the chain rule over eq. 5.10 as printed")
+        lines.append(f"* **The printed gradient.** {words}; {_surely(judge, lost.values())}.")
+    pixel = hardware.added(found)
+    pixel = pixel[pixel["granularity"] == "pixel"].pivot_table(
+        index=["simd", "pe"], columns="quantity", values="ours"
+    )
+    luts = pixel["lut (%)"]
+    line = (
+        f"* **Hardware.** By synthesis pixel-wise scaling takes {hardware.spanned(luts)} % LUTs, "
+    )
+    line += f"{hardware.spanned(pixel['dsp'])} DSP blocks and no cycle"
+    if (pixel["dsp"] == pixel.index.get_level_values("pe")).all():
+        line += ": one multiplier for each row that is worked on at once, as in Table 5.7"
+    if (luts < 0).all():
+        line += ". LUTs become fewer, there as here: in ours the DSP blocks also add up"
+    lines.append(f"{line}.")
+    return "\n".join(lines)
+
+
+def _best(judge: SyqJudge) -> list[str]:
+    """For each network and width which rounded network has the highest mean, and float32."""
+    means = judge.ours.mean(axis=1)
+    lines = []
+    for (network, bits, acts), of in means.groupby(["network", "weight_bits", "act_bits"]):
+        if bits == 32 or len(of) < 2:
+            continue
+        ranked = of.sort_values(ascending=False)
+        named = [_method(key) for key in ranked.index]
+        sure = _surely(judge, [judge.gain(ranked.index[0], ranked.index[1])])
+        line = f"{TITLES[network]} W{bits}A{acts}: {named[0]} ({ranked.iloc[0]:.1f} %) before "
+        line += f"{named[1]} ({ranked.iloc[1]:.1f} %), {sure}"
+        base = (network, "float32", "", 32, 32)
+        lines.append(line + (f"; float32 {means[base]:.1f} %" if base in means.index else ""))
+    return [f"* **Best of {len(lines)} comparisons.** {'. '.join(lines)}."] if lines else []
+
+
+def _method(key: Key) -> str:
+    return f"{METHODS[key[1]]} by {key[2]}" if key[1] == "syq" else METHODS[key[1]]
+
+
+def _surely(judge: SyqJudge, gains: Iterable[pd.Series]) -> str:
+    gains = list(gains)
+    if judge.ours.shape[1] < 2:
+        return "with one seed nothing can be told"
+    settled = sum(clear(gain, judge.spread) for gain in gains)
+    if len(gains) == 1:
+        return "seeds make that clear" if settled else "seeds leave it open"
+    return f"seeds make {settled} of {len(gains)} clear"
 
 
 def _printed_losses() -> dict[int, float]:

@@ -8,6 +8,8 @@ store where it has them, and `fit_ff` makes a model of the flip-flops, which FIN
 
 `Decompressor` is another unit, which decodes run-length coded ternary weights:
 `decompressor_verilog`, `decompress` and `synthesise_decompressor` write, simulate and count it.
+`ScaledUnit` is the unit with a scale for each group of columns: `scaled_verilog`,
+`compute_scaled`, `simulate_scaled` and `synthesise_scaled`.
 """
 
 from .chain import pipeline
@@ -22,6 +24,13 @@ from .generator import verilog
 from .grid import random_layer, synthesise_grid, synthesise_mvtu
 from .lower import Lowered, lower
 from .reference import compute, network
+from .scaled import (
+    ScaledUnit,
+    compute_scaled,
+    scaled_verilog,
+    simulate_scaled,
+    synthesise_scaled,
+)
 from .simulation import Run, check, simulate
 from .unit import Layer, SynthesisError, Unit
 from .yosys import Resources, synthesise
@@ -33,10 +42,12 @@ __all__ = [
     "Lowered",
     "Resources",
     "Run",
+    "ScaledUnit",
     "SynthesisError",
     "Unit",
     "check",
     "compute",
+    "compute_scaled",
     "decompress",
     "decompressor_verilog",
     "fit_ff",
@@ -44,10 +55,13 @@ __all__ = [
     "network",
     "pipeline",
     "random_layer",
+    "scaled_verilog",
     "simulate",
+    "simulate_scaled",
     "synthesise",
     "synthesise_decompressor",
     "synthesise_grid",
     "synthesise_mvtu",
+    "synthesise_scaled",
     "verilog",
 ]

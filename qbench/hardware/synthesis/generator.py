@@ -39,7 +39,7 @@ def verilog(
 
 def module(layer: Layer, name: str) -> str:
     unit = layer.unit
-    parts = [_top(layer, name), _dot(unit, name)]
+    parts = [_top(layer, name), dot(unit, name)]
     if unit.out_bits is not None:
         parts += [_search(layer, name, lane) for lane in range(unit.pe)]
     return "\n".join(parts)
@@ -49,7 +49,7 @@ def _top(layer: Layer, name: str) -> str:
     u = layer.unit
     stages = 1 if u.out_bits is None else u.out_bits
     width, out = u.pe * u.simd * u.weight_bits, u.pe * u.element_bits
-    rows, depth = address_bits(u.neuron_folds), _depth(u)
+    rows, depth = address_bits(u.neuron_folds), filled(u)
     store = "distributed" if u.synapse_folds > 2 else "logic"  # a LUT holds at least 32 words
     return f"""\
 // Matrix-vector-threshold unit {u}.
@@ -58,16 +58,16 @@ def _top(layer: Layer, name: str) -> str:
     wire run = out_ready | ~out_valid;  // the whole pipeline moves or stands still
 
     // Fetch: which columns, which rows, and both together as the address of the weights
-{_register("column", u.synapse_folds)}
-{_register("row", u.neuron_folds)}
-{_register("fold", u.cycles)}
+{register("column", u.synapse_folds)}
+{register("row", u.neuron_folds)}
+{register("fold", u.cycles)}
     wire first_rows = row == 0;
     wire last_column = column == {u.synapse_folds - 1};
     wire fetch = run & (in_valid | ~first_rows);
     assign in_ready = run & first_rows;
-{_count("column", u.synapse_folds, "fetch")}
-{_count("row", u.neuron_folds, "fetch & last_column")}
-{_count("fold", u.cycles, "fetch")}
+{counter("column", u.synapse_folds, "fetch")}
+{counter("row", u.neuron_folds, "fetch & last_column")}
+{counter("fold", u.cycles, "fetch")}
 
     // Inputs, kept for the rows that follow
     (* ram_style = "{store}" *) reg [{u.in_bits - 1}:0] kept [0:{u.synapse_folds - 1}];
@@ -78,7 +78,7 @@ def _top(layer: Layer, name: str) -> str:
     end
 
     // Weights, fold after fold: lane 0 in the low bits, and in it the first column
-{rom("weights", _packed_weights(layer), width, u.weights_in)}
+{rom("weights", packed_weights(layer), width, u.weights_in)}
     reg [{width - 1}:0] w;
     always @(posedge clk) if (run) w <= weights[fold];
 
@@ -106,7 +106,7 @@ endmodule
 
 def _lanes(u: Unit, name: str) -> str:
     """The lanes of the top module and its outputs."""
-    group, depth = u.simd * u.weight_bits, _depth(u)
+    group, depth = u.simd * u.weight_bits, filled(u)
     stages = 1 if u.out_bits is None else u.out_bits
     text = []
     for lane in range(u.pe):
@@ -138,7 +138,7 @@ def _lanes(u: Unit, name: str) -> str:
     return "\n".join(text)
 
 
-def _dot(u: Unit, name: str) -> str:
+def dot(u: Unit, name: str) -> str:
     """One lane's products, their sum and its accumulator."""
     low, high = (0, 1) if u.binary else u.product_range
     size = u.simd.bit_length() if u.binary else signed_width(u.simd * low, u.simd * high)
@@ -232,7 +232,7 @@ def _found(bits: int) -> str:
     return "reached_0" if bits == 1 else f"{{found_{bits - 1}, reached_{bits - 1}}}"
 
 
-def _packed_weights(layer: Layer) -> list[int]:
+def packed_weights(layer: Layer) -> list[int]:
     """The words of the weights' ROM, one a fold: row = fold // synapse folds, column the rest."""
     u = layer.unit
     codes = (layer.weights > 0) if u.weight_bits == 1 else layer.weights % 2**u.weight_bits
@@ -301,13 +301,13 @@ module {name} (
 );"""
 
 
-def _register(name: str, count: int) -> str:
+def register(name: str, count: int) -> str:
     return (
         f"    reg [{address_bits(count) - 1}:0] {name};" if count > 1 else f"    wire {name} = 0;"
     )
 
 
-def _count(name: str, count: int, when: str) -> str:
+def counter(name: str, count: int, when: str) -> str:
     """Let a register go 0, 1, ..., count − 1, 0, a step in each cycle of `when`."""
     if count == 1:
         return f"    // {name} is always 0"
@@ -319,7 +319,7 @@ def _count(name: str, count: int, when: str) -> str:
     )
 
 
-def _depth(u: Unit) -> int:
+def filled(u: Unit) -> int:
     """Stages from fetch to add."""
     return 2 if u.binary else 3
 
