@@ -33,7 +33,7 @@ from qbench import reference
 from qbench.errors import nearest
 
 from .errors import HardwareError
-from .mvtu import whole
+from .mvtu import single
 
 Integers = NDArray[np.int64]
 WIRING = {  # per adder, from input to output: whence A and B1, 0 being x and n the n-th adder
@@ -71,7 +71,7 @@ class Adder:
                     f"Topology {self.topology} has {wanted} {name}, and these are {found!r}."
                 )
         for shift in self.shifts:
-            whole("a shift", shift, least=0, most=MOST_SHIFT)
+            single("a shift", shift, least=0, most=MOST_SHIFT)
         object.__setattr__(self, "operations", tuple(self.operations))
         object.__setattr__(self, "shifts", tuple(int(shift) for shift in self.shifts))
         for operation in self.operations:
