@@ -17,6 +17,8 @@
 - `synthesis`: an MVTU as Verilog, simulated and counted by Yosys: `from qbench.hardware import
   synthesis`;
 - `sparse_accelerator`: what zeros are worth where run-length coded weights are decoded on the chip;
+- `rccm`, `rccm_sets`, `rccm_matching`: multipliers made of adders, all of their coefficient sets,
+  and the one that is distributed like a network's weights;
 - `search`: `fastest` and `cheapest`, exact; `knapsack` is the problem behind them.
 
 Whatever cannot be is a `HardwareError`, one sentence, before any work.

@@ -117,9 +117,7 @@ def divergence(
     return float(_divergences(np.bincount(found, minlength=bins)[None], shares, epsilon)[0])
 
 
-def match(
-    sets: Sets, histogram: ArrayLike, *, pseudo_count: float = PSEUDO_COUNT
-) -> Matching:
+def match(sets: Sets, histogram: ArrayLike, *, pseudo_count: float = PSEUDO_COUNT) -> Matching:
     """Compare every set that includes 0 with a histogram of weights, such as `weight_histogram`'s.
 
     `histogram` (bins,) are counts, or shares, of equal bins between minus and plus the largest
@@ -129,7 +127,9 @@ def match(
     shares, epsilon = _checked(histogram, pseudo_count)
     allowed = sets.zero & (sets.largest > 0)
     if not allowed.any():
-        raise HardwareError(f"none of these {len(sets)} sets of the {sets.architecture} includes 0.")
+        raise HardwareError(
+            f"none of these {len(sets)} sets of the {sets.architecture} includes 0."
+        )
     found = np.full(len(sets), np.nan)
     edges = _edges(int(sets.largest.max()), len(shares))
     for part, bits in sets.chunks():

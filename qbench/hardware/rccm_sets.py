@@ -86,8 +86,7 @@ class Space:
     def last(self) -> list[Adder]:
         """The adders of Topology B."""
         return [
-            Adder("B", SYMMETRIC, (*shifts, b1))
-            for shifts, b1 in product(self._shifts(2), SHIFTS)
+            Adder("B", SYMMETRIC, (*shifts, b1)) for shifts, b1 in product(self._shifts(2), SHIFTS)
         ]
 
     def _shifts(self, ports: int) -> list[tuple[int, ...]]:

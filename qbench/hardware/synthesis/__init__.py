@@ -8,6 +8,9 @@ store where it has them, and `fit_ff` makes a model of the flip-flops, which FIN
 
 `Decompressor` is another unit, which decodes run-length coded ternary weights:
 `decompressor_verilog`, `decompress` and `synthesise_decompressor` write, simulate and count it.
+
+`multiplier_verilog`, `multiply`, `check_multiplier` and `synthesise_multipliers` do so for the
+circuits of `hardware.rccm` and for a generic `Multiplier`.
 """
 
 from .chain import pipeline
@@ -21,6 +24,8 @@ from .ff_model import FlipFlopModel, fit_ff
 from .generator import verilog
 from .grid import random_layer, synthesise_grid, synthesise_mvtu
 from .lower import Lowered, lower
+from .multiplier_grid import lut_slopes, synthesise_generic, synthesise_multipliers, synthesise_rccm
+from .multipliers import Multiplier, check_multiplier, multiplier_verilog, multiply
 from .reference import compute, network
 from .simulation import Run, check, simulate
 from .unit import Layer, SynthesisError, Unit
@@ -31,23 +36,31 @@ __all__ = [
     "FlipFlopModel",
     "Layer",
     "Lowered",
+    "Multiplier",
     "Resources",
     "Run",
     "SynthesisError",
     "Unit",
     "check",
+    "check_multiplier",
     "compute",
     "decompress",
     "decompressor_verilog",
     "fit_ff",
     "lower",
+    "lut_slopes",
+    "multiplier_verilog",
+    "multiply",
     "network",
     "pipeline",
     "random_layer",
     "simulate",
     "synthesise",
     "synthesise_decompressor",
+    "synthesise_generic",
     "synthesise_grid",
+    "synthesise_multipliers",
     "synthesise_mvtu",
+    "synthesise_rccm",
     "verilog",
 ]
