@@ -10,15 +10,17 @@ For the shifts `Space` has a choice. In Table 6.3 those of the A ports always in
 port, which avoids counting the same circuit with its ports exchanged; so does `Space()`, and B1 has
 any of 0 to 3. None of the choices gives the printed counts (`counts` makes this table):
 
-    shifts of A ports    sets that count             2-Add    3-Add      4-Add
-    increasing           different                   1,294   66,303  5,018,157
-    increasing           different in more than 2^n    773   40,745  3,385,279
-    increasing from 0    different                     538   25,191  1,846,459
-    any from 0 to 3      different                   4,337  @@@@@@          -
-    printed in Table 6.1                             1,145   44,198  4,040,952
+    shifts of A ports    sets that count           2-Add    3-Add      4-Add
+    increasing           different                 1,294   66,303  3,949,825
+    increasing           not only by 2^n             773   40,745  2,265,979
+    increasing from 0    different                   538   25,191  1,167,190
+    any from 0 to 3      different                 4,337  408,039          -
+    printed in Table 6.1                           1,145   44,198  4,040,952
 
-Sets a power of two apart ("more than 2^n") are the same to a network, whose layers scale them. As
-printed, with A2+B1, Topology B gives other sets and no better counts.
+Sets a power of two apart ("not only by 2^n") are the same to a network, whose layers scale them.
+All that the thesis shows are among the first row's: the three of Table 6.2 and the 63 coefficients
+of Fig. 6.5 (e). Other readings fail too: a printed count, if any, was then met for one RCCM and
+missed for the next.
 
 A set is kept as bits, bit m of its words for ±m; which sets are equal is told by 64-bit hashes of
 these words. For the 6 million configurations of the 4-Add, the chance that two different sets share
@@ -168,8 +170,8 @@ def counts(
 ) -> pd.DataFrame:
     """How many sets there are: a row an architecture and space, default those of this page.
 
-    Columns: `rccm`, `order`, `from_zero`, `scaled`, `configurations`,
-    `unique_coefficient_sets`, `with_zero`. Any order of the 4-Add is left out: it would take minutes.
+    Columns: `rccm`, `order`, `from_zero`, `scaled`, `configurations`, `unique_coefficient_sets`,
+    `with_zero`. Any order of the 4-Add is left out: it would take minutes.
     """
     import pandas as pd
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from qbench.hardware.mvtu import one_of, single
 from qbench.hardware.rccm import Adder, Circuit, Integers, wiring
 
