@@ -1,7 +1,7 @@
-"""Multipliers made of adders: the thesis's sets, all sets by brute force, and which matches best."""
+"""Multipliers made of adders: the thesis's sets, all sets by brute force, the best match."""
 
-from functools import cache, partial
 from dataclasses import replace
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
