@@ -174,6 +174,13 @@ def test_counts_beside_table_6_1():
     assert not set(printed) & set(table["unique_coefficient_sets"]), "not reproduced"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_adders_of_table_6_3_are_enumerated(name):
+    *early, last = published(name).adders
+    assert last in Space().last and all(adder in Space().early for adder in early)
+    assert len(Space().early) == 64 and len(Space().last) == 24
+
+
 def test_the_sets_that_the_thesis_shows_are_among_them(sets, magnitudes):
     for name, wanted in (("2-Add", "2-Add"), ("3-Add", "3-Add"), ("3-Add", "63")):
         found, most = sets[name], max(magnitudes[wanted])

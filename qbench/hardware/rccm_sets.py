@@ -19,9 +19,9 @@ any of 0 to 3. None of the choices gives the printed counts (`counts` makes this
 
 Sets a power of two apart ("not only by 2^n") are the same to a network, whose layers scale them.
 All that the thesis shows are among the first row's: the three of Table 6.2 and the 63 coefficients
-of Fig. 6.5 (e). For the 2-Add and the 3-Add it was also tried without success to shift B1 by less or
-not at all, to tell sets by how often they have a coefficient, to count only those with 0 or without
-it, and to take Topology B as printed.
+of Fig. 6.5 (e). For the 2-Add and the 3-Add it was also tried without success to shift B1 by less
+or not at all, to tell sets by how often they have a coefficient, to count only those with 0 or
+without it, and to take Topology B as printed.
 
 A set is kept as bits, bit m of its words for ±m; which sets are equal is told by 64-bit hashes of
 these words. For the 6 million configurations of the 4-Add, the chance that two different sets share
