@@ -18,6 +18,8 @@
   synthesis`;
 - `sparse_accelerator`: what zeros are worth where run-length coded weights are decoded on the chip;
 - `dpu` and `dpu_speed`: Xilinx's DPUCZDX8G, its resources and how fast a network is on it;
+- `rccm`, `rccm_sets`, `rccm_matching`: multipliers made of adders, all of their coefficient sets,
+  and the one that is distributed like a network's weights;
 - `search`: `fastest` and `cheapest`, exact; `knapsack` is the problem behind them.
 
 Whatever cannot be is a `HardwareError`, one sentence, before any work.

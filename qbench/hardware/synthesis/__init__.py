@@ -10,6 +10,8 @@ store where it has them, and `fit_ff` makes a model of the flip-flops, which FIN
 `decompressor_verilog`, `decompress` and `synthesise_decompressor` write, simulate and count it.
 `ScaledUnit` is the unit with a scale for each group of columns: `scaled_verilog`,
 `compute_scaled`, `simulate_scaled` and `synthesise_scaled`.
+`multiplier_verilog`, `multiply`, `check_multiplier` and `synthesise_multipliers` do so for the
+circuits of `hardware.rccm` and for a generic `Multiplier`.
 """
 
 from .chain import pipeline
@@ -23,6 +25,8 @@ from .ff_model import FlipFlopModel, fit_ff
 from .generator import verilog
 from .grid import random_layer, synthesise_grid, synthesise_mvtu
 from .lower import Lowered, lower
+from .multiplier_grid import lut_slopes, synthesise_generic, synthesise_multipliers, synthesise_rccm
+from .multipliers import Multiplier, check_multiplier, multiplier_verilog, multiply
 from .reference import compute, network
 from .scaled import (
     ScaledUnit,
@@ -40,18 +44,23 @@ __all__ = [
     "FlipFlopModel",
     "Layer",
     "Lowered",
+    "Multiplier",
     "Resources",
     "Run",
     "ScaledUnit",
     "SynthesisError",
     "Unit",
     "check",
+    "check_multiplier",
     "compute",
     "compute_scaled",
     "decompress",
     "decompressor_verilog",
     "fit_ff",
     "lower",
+    "lut_slopes",
+    "multiplier_verilog",
+    "multiply",
     "network",
     "pipeline",
     "random_layer",
@@ -60,8 +69,11 @@ __all__ = [
     "simulate_scaled",
     "synthesise",
     "synthesise_decompressor",
+    "synthesise_generic",
     "synthesise_grid",
+    "synthesise_multipliers",
     "synthesise_mvtu",
     "synthesise_scaled",
+    "synthesise_rccm",
     "verilog",
 ]
