@@ -6,7 +6,7 @@
 - `shapes`, `resources`: the AlexNet and the TinyYolo of the thesis; operations, reuse and block
   RAM (eqs. 4.5 to 4.7); designs by `qbench.hardware`;
 - `strategies`: how many filters each layer loses, and algorithm 3;
-- `runs`: the trainings that chapters store.
+- `runs`: the trainings that chapters store; `measures`: what trained networks say about pruning.
 
 `shapes`, `resources` and `strategies` need no torch.
 """

@@ -164,7 +164,7 @@ NETWORKS = {one.name: one for one in (_alexnet(), _tinyyolo())}
 
 
 def published(name: str) -> Network:
-    """"AlexNet" or "TinyYolo" of the thesis; raises `PruningError` for another name."""
+    """ "AlexNet" or "TinyYolo" of the thesis; raises `PruningError` for another name."""
     if name not in NETWORKS:
         known = " or ".join(NETWORKS)
         raise PruningError(f"a published network must be {known}, not {name!r}.")
