@@ -12,7 +12,7 @@ from .strategies import check_rate
 
 
 @store.method(version=1)
-def sensitivity(*, training: Spec, ranking: str = "qerror", rate: float = 0.1) -> pd.DataFrame:
+def sensitivity(*, training: runs.Spec, ranking: str = "qerror", rate: float = 0.1) -> pd.DataFrame:
     """Each convolution of a trained network pruned alone, by `rate`, without retraining (4.7.2.1).
 
     Columns: `layer` ("" first, for the whole network), `filters` left of it, `valid_error` and
@@ -39,7 +39,7 @@ def sensitivity(*, training: Spec, ranking: str = "qerror", rate: float = 0.1) -
 
 
 @store.method(version=1)
-def profile(*, training: Spec) -> pd.DataFrame:
+def profile(*, training: runs.Spec) -> pd.DataFrame:
     """Every filter of a trained network's convolutions by the three metrics (figure 4.4).
 
     Columns: `layer`, `filter`, `qerror` and `codes` (MSQE of eq. 4.8 against the weights that the

@@ -67,6 +67,16 @@ def links(model: nn.Module) -> list[Link]:
             found.append(Link(name, layer, inputs // before, ()))
         elif isinstance(part, Norm):
             if not found:
+                raise PruningError(f"{name} normalises the image, before there is any filter.")
+            last = found[-1]
+            found[-1] = Link(last.name, last.layer, last.spread, (*last.norms, name))
+        elif not isinstance(part, _PASSING):
+            raise PruningError(
+                "filters can be pruned where layers follow one another through batch norm, ReLU "
+                f"and pooling, and {name} is a {type(part).__name__}: where feature maps of "
+                "several layers are added, as in residual networks, no filter can go alone."
+            )
+    if not found:
         raise PruningError("the network has no convolution and no connected layer to prune.")
     return found
 
