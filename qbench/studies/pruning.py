@@ -102,7 +102,7 @@ def curves(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def relative(found: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracies less the unpruned ones', points: a row for each of `KEYS`, a column a seed."""
+    """Test accuracies less the unpruned ones', points: a row each of `KEYS`, a column a seed."""
     errors = found.pivot_table(index=KEYS, columns="seed", values="test_error")
     unpruned = errors.xs(UNPRUNED, level="ranking").droplevel("iteration")
     rows = errors[errors.index.get_level_values("ranking") != UNPRUNED]

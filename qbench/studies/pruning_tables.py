@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from qbench import reference
-from qbench.hardware import device
+from qbench.hardware import Device, device
 from qbench.pruning import resources, strategies
 from qbench.pruning.shapes import Network, published, without_connected
 
@@ -42,8 +42,9 @@ def shares(name: str) -> pd.DataFrame:
     """Table 4.1 ("AlexNet") or 4.2 ("TinyYolo") recomputed: a row a printed number.
 
     Columns: `layer`, `quantity` (`kernel`, `filters`, with an asterisk in the table those of each
-    of two groups, `feature_map`: side of the output, `operations_share` and `memory_share` in %), `published`, `ours`, `unit`, `verdict` and
-    `why`: the arithmetic of an erratum, or what a difference is thought to come from.
+    of two groups, `feature_map`: side of the output, `operations_share` and `memory_share` in %),
+    `published`, `ours`, `unit`, `verdict` and `why`: the arithmetic of an erratum, or what a
+    difference is thought to come from.
     """
     network = published(name)
     table = "table_4_1" if name == "AlexNet" else "table_4_2"
@@ -73,28 +74,30 @@ def implementations() -> pd.DataFrame:
     for table in ("table_4_3", "table_4_4"):
         printed = reference.load(FARAONE, table)
         printed = printed[printed["value"].notna()]
-        values = printed.set_index(["network", "variant", "quantity"])["value"]
         there = device(DEVICE)
         rows = []
-        for network, variant, quantity in values.index:
-            what = values[network, variant].astype(float)
-            if quantity.endswith("_utilisation"):
-                part = quantity.removesuffix("_utilisation")
-                of = {"lut": there.lut, "dsp": there.dsp, "bram": there.bram18}[part]
-                ours = 100 * what[part] / of
-            elif quantity == "throughput_per_klut":
-                ours = what["throughput"] / what["lut"] * 1000
-            elif quantity == "throughput_per_bram":
-                ours = what["throughput"] / what["bram"]
-            else:
-                continue
-            key = {"network": network, "variant": variant, "quantity": quantity}
-            rows.append(key | {"value": ours})
+        groups = printed.groupby(["network", "variant"], sort=False)
+        for (network, variant), group in groups:
+            what = group.set_index("quantity")["value"].astype(float)
+            rows += [
+                {"network": network, "variant": variant, "quantity": quantity, "value": value}
+                for quantity, value in _derived(what, there).items()
+            ]
         on = ["network", "variant", "quantity"]
         part = _beside(printed, pd.DataFrame(rows), on)
         parts.append(part.assign(where=printed["where"].iloc[0]))
     found = pd.concat(parts, ignore_index=True)
     return found[["where", *found.columns.drop("where")]]
+
+
+def _derived(what: pd.Series, there: Device) -> dict[str, float]:
+    """Utilisation (%), and images/s by kLUT and by BRAM, as far as printed, of printed numbers."""
+    of = {"lut": there.lut, "dsp": there.dsp, "bram": there.bram18}
+    found = {f"{part}_utilisation": 100 * what[part] / of[part] for part in of if part in what}
+    if "throughput" in what:
+        found["throughput_per_klut"] = 1000 * what["throughput"] / what["lut"]
+        found["throughput_per_bram"] = what["throughput"] / what["bram"]
+    return {name: value for name, value in found.items() if name in what}
 
 
 def networks(name: str, variant: str) -> dict[str, int]:
