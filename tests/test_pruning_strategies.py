@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qbench.hardware import HardwareError, device
+from qbench.hardware import cheapest, device
 from qbench.pruning import PruningError, resources, strategies
 from qbench.pruning.shapes import Conv, Network, published, without_connected
 
@@ -74,8 +74,19 @@ def test_a_design_keeps_to_its_interval_and_divides_the_filters(mmv):
                 assert unit.layer.mh % unit.pe == 0 and unit.layer.mw % unit.simd == 0
                 assert mmv or unit.mmv == 1
             assert TOY.counted()[name] % made.pe[name] == 0
-    with pytest.raises(HardwareError if not mmv else PruningError):
-        resources.design(TOY, interval=1 if not mmv else 0, mmv=mmv)
+    with pytest.raises(PruningError, match="interval must be"):
+        resources.design(TOY, interval=0 if mmv else 1, mmv=mmv)
+
+
+@pytest.mark.parametrize("interval", [2500, 4000, 30_000])
+def test_without_several_pixels_it_is_the_folding_search(interval):
+    made = resources.design(TOY, interval=interval, mmv=False)
+    for group in made.units.values():
+        for unit in group:
+            how = "dsp" if unit.layer.weight_bits == 8 else "lut"
+            rate = 1e6 / interval
+            found = cheapest((unit.layer,), rate, clock=1e6, multipliers=how).cost
+            assert found.lut == unit.cost.lut and found.cycles <= interval >= unit.cost.cycles
 
 
 def test_pixels_at_once_multiply_multipliers_and_not_weights():
@@ -83,9 +94,10 @@ def test_pixels_at_once_multiply_multipliers_and_not_weights():
     for unit in (slow, fast):
         assert unit.cost.dsp == unit.pe * unit.simd * unit.mmv >= 120_932_352 / unit.cost.cycles
     assert fast.mmv > 1
-    alone = resources.design(TOY, interval=100).units["a"][0]
+    alone = resources.design(TOY, interval=20).units["a"][0]
     one_pixel = alone.layer.cost(alone.pe, alone.simd, multipliers="dsp")
-    assert alone.mmv > 1 and alone.cost.bram18 <= one_pixel.bram18 + 4
+    assert alone.mmv == 5 and alone.cost.dsp == 5 * one_pixel.dsp
+    assert alone.cost.bram18 == one_pixel.bram18 and alone.cost.lut < 5 * one_pixel.lut
 
 
 @settings(max_examples=15, deadline=None)

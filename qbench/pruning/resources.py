@@ -4,8 +4,8 @@ A design gives every layer the parallelism with the fewest LUTs that keeps to a 
 between frames. That number is the thesis' Reuse, the same for all layers where throughput is
 matched. Weights of 8 bits are multiplied in DSPs, others in LUTs (section 4.6.2). A design is made
 
-- by `qbench.hardware.cheapest`, FINN's units as they are: one output pixel at a time, from a
-  sliding window that takes K² cycles a pixel; or
+- of FINN's units as they are: one output pixel at a time, from a sliding window that takes K²
+  cycles a pixel; each layer's is the one that `qbench.hardware.cheapest` finds; or
 - with `mmv`, the thesis' third parallelism, output pixels at once (section 4.6.2): multipliers and
   adders as often as there are pixels, weights and lines of the image once. The window unit is taken
   to keep up, as section 4.7.1.1 asks of it. Without MMV AlexNet takes 422,592 cycles a frame at
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qbench.hardware import Cost, Device, Layer, cheapest, device, estimate, fit, sliding_window
+from qbench.hardware import Cost, Device, Layer, device, estimate, fit, sliding_window
 from qbench.hardware.folding import divisors
 from qbench.hardware.mvtu import bram18
 from qbench.numbers import number, whole
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 DSP_WEIGHTS = 8  # bits of weights from which on DSPs multiply
 BLOCK = 18 * 1024  # bits of a BRAM18
-CLOCK = 100e6  # Hz; a design is a number of cycles, whatever the clock
 COSTS = ("cycles", "lut", "bram18", "dsp")
 
 
@@ -169,8 +168,8 @@ def design(
 ) -> Design:
     """Every layer's folding with the fewest LUTs within `interval` cycles a frame.
 
-    Raises `HardwareError` where, without `mmv`, a layer takes longer even unfolded, and
-    `PruningError` as `Network.counted`.
+    Raises `PruningError` where, without `mmv`, a layer takes longer even unfolded, and as
+    `Network.counted`.
     """
     interval = _count("interval", interval)
     made = _with_mmv if mmv else _without_mmv
@@ -222,22 +221,29 @@ def fits(made: Design, on: str | Device, share: float = 1.0) -> bool:
 
 @lru_cache(maxsize=100_000)
 def _without_mmv(layer: Layer, interval: int) -> Unit:
-    """The folding of one layer; without a device, layers do not depend on each other."""
-    found = cheapest((layer,), CLOCK / interval, clock=CLOCK, multipliers=_multipliers(layer))
-    return Unit(layer, found.folds[0].pe, found.folds[0].simd, 1, found.cost)
+    """As `hardware.cheapest` of this layer: without a device, no layer depends on another."""
+    pe, simd, cost = _foldings(layer, window=True)
+    can = np.flatnonzero(cost.cycles <= interval)
+    if not len(can):
+        raise PruningError(
+            f"interval must be at least {cost.cycles.min():,} cycles a frame, which {layer.name} "
+            f"takes unfolded, not {interval:,}."
+        )
+    best = can[np.lexsort((cost.dsp[can], cost.bram18[can], cost.lut[can]))[0]]
+    parts = {name: int(getattr(cost, name)[best]) for name in COSTS}
+    return Unit(layer, int(pe[best]), int(simd[best]), 1, Cost(ff=float("nan"), **parts))
 
 
 @lru_cache(maxsize=100_000)
 def _with_mmv(layer: Layer, interval: int) -> Unit:
-    pe, simd, cost = _foldings(layer)
-    cycles = np.asarray(cost.cycles)  # of one pixel
-    can = np.flatnonzero(cycles <= interval)
-    turns = interval // cycles[can]  # times that a unit can start within a frame
+    pe, simd, cost = _foldings(layer, window=False)
+    can = np.flatnonzero(cost.cycles <= interval)
+    turns = interval // cost.cycles[can]  # times that a unit can start within a frame
     mmv = -(-layer.vectors // turns)
     luts, blocks = mmv * cost.lut[can], cost.bram18[can]
     best = np.lexsort((mmv * cost.dsp[can], blocks, luts))[0]
     at, times = can[best], int(mmv[best])
-    frame = int(cycles[at]) * -(-layer.vectors // times)
+    frame = int(cost.cycles[at]) * -(-layer.vectors // times)
     sums = int(luts[best]), float("nan"), int(blocks[best]), times * int(cost.dsp[at]), frame
     total = Cost(*sums)
     if layer.window:
@@ -250,19 +256,19 @@ def _with_mmv(layer: Layer, interval: int) -> Unit:
 
 
 @lru_cache(maxsize=1000)
-def _foldings(layer: Layer) -> tuple[np.ndarray, np.ndarray, Cost]:
-    """All PE and SIMD of a layer and what they take for one output pixel, in one call."""
+def _foldings(layer: Layer, *, window: bool) -> tuple[np.ndarray, np.ndarray, Cost]:
+    """All PE and SIMD of a layer, and what they take: with its window unit a frame, without it one
+    output pixel.
+    """
     pe, simd = (a.ravel() for a in np.meshgrid(divisors(layer.mh), divisors(layer.mw)))
-    widths = layer.weight_bits, layer.act_bits
-    how = {"out_bits": layer.out_bits, "signed_input": layer.signed_input}
-    how["multipliers"] = _multipliers(layer)
-    cost = estimate(layer.mw, layer.mh, pe, simd, *widths, **how)
+    how = {"multipliers": "dsp" if layer.weight_bits >= DSP_WEIGHTS else "lut"}
+    if window:
+        cost = layer.cost(pe, simd, **how)
+    else:
+        how |= {"out_bits": layer.out_bits, "signed_input": layer.signed_input}
+        cost = estimate(layer.mw, layer.mh, pe, simd, layer.weight_bits, layer.act_bits, **how)
     wide = {name: np.broadcast_to(getattr(cost, name), pe.shape) for name in COSTS}
     return pe, simd, replace(cost, **wide)
-
-
-def _multipliers(layer: Layer) -> str:
-    return "dsp" if layer.weight_bits >= DSP_WEIGHTS else "lut"
 
 
 def _count(name: str, value: int) -> int:
