@@ -142,6 +142,7 @@ REFUSED = {
     "negative": ({"conv2": [-1, 2]}, {}, r"different places from 0 to 9"),
     "unknown": ({"conv9": [1]}, {}, r"no layer 'conv9'.*there are conv1, conv2"),
     "last": ({"fc3": [1]}, {}, r"fc3 is the last layer"),
+    "added-less": ({}, {"conv2": -1}, r"to add to conv2 must be a whole number of at least 0"),
     "added-last": ({}, {"fc3": 1}, r"fc3 is the last layer"),
 }
 

@@ -1,6 +1,8 @@
 """Operations, reuse, designs (eqs. 4.5 to 4.7), and what each strategy takes from each layer."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -233,3 +235,9 @@ def test_networks_that_cannot_be():
     for name in ("operations", "reuse"):
         with pytest.raises(PruningError, match=name):
             resources.elements(**{"operations": 1, "reuse": 1, name: 0})
+
+
+def test_shapes_and_strategies_need_no_torch():
+    code = "import sys; from qbench.pruning import strategies; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import nearest
+from qbench.numbers import whole
 from qbench.quantizers.networks import Layer, Quantised
 
 from .errors import PruningError
@@ -110,6 +111,11 @@ def rebuilt(
     chain = links(model)
     keep, add = _checked(chain, keep), dict(add or {})
     _known(chain, add)
+    for name, count in add.items():
+        if not whole(count) or count < 0:
+            raise PruningError(
+                f"filters to add to {name} must be a whole number of at least 0, not {count!r}."
+            )
     made: OrderedDict[str, nn.Module] = OrderedDict(
         (name, copy.deepcopy(part)) for name, part in model.named_children()
     )
