@@ -41,6 +41,9 @@ class FilterPruning(Parameters):
     ranked_layers: Count = Field(
         3, description="how many of the first convolutions the rankings prune"
     )
+    control: bool = Field(
+        False, description="retrain the unpruned network as often as the pruned ones, too"
+    )
     rate: Rate = Field(0.1, description="share of the filters that each pruning takes")
     iterations: Whole = Field(2, ge=1, le=9, description="how often is pruned and retrained")
     strategies: ListOf(Strategy) = Field(
@@ -51,6 +54,11 @@ class FilterPruning(Parameters):
         1.0, ge=0, le=100, description="validation error that pruning may add, in points"
     )
     device: DeviceName = Field("Z7020", description="the FPGA whose resources count")
+    mmv: bool = Field(
+        True,
+        description="designs compute several output pixels at once, as the thesis' MMV; false: "
+        "FINN's units as they are",
+    )
     epochs: Whole = Field(2, ge=1, description="passes over the images in the first training")
     retrained: Whole | None = Field(
         None,

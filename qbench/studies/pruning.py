@@ -22,7 +22,7 @@ from .seeds import interval
 
 CLOCK = 100e6  # Hz, of Ducasse et al. 2021, as in the other chapters
 KEYS = ["weights", "ranking", "iteration"]
-UNPRUNED = ""  # ranking of the networks before any pruning
+UNPRUNED = ""  # ranking of the networks that lose no filter
 FENCE = 1.5  # interquartile ranges above the upper quartile: Tukey's outliers
 
 
@@ -45,7 +45,11 @@ def first_training(p: FilterPruning, weights: str, seed: int) -> dict[str, Any]:
 
 
 def cells(p: FilterPruning) -> list[Cell]:
-    """The trainings of figure 4.3: the first convolutions pruned evenly, by every ranking."""
+    """The trainings of figure 4.3: the first convolutions pruned evenly, by every ranking.
+
+    With `p.control` also the unpruned network retrained as often: pruned networks have been trained
+    for longer than the one they come from, which alone may make them better.
+    """
     found = []
     for weights in p.weights:
         for seed in p.seeds:
@@ -56,8 +60,11 @@ def cells(p: FilterPruning) -> list[Cell]:
             plan = strategies.plan(
                 "even", network, iterations=p.iterations, rate=p.rate, layers=layers
             )
-            for ranking in p.rankings:
-                chain = runs.chain(first, plan, ranking, **_retrained(p))
+            ways = {ranking: (plan, ranking) for ranking in p.rankings}
+            if p.control:  # nothing goes, whatever the ranking
+                ways[UNPRUNED] = ([network.filters] * p.iterations, "l1")
+            for ranking, (counts, by) in ways.items():
+                chain = runs.chain(first, counts, by, **_retrained(p))
                 found += [
                     Cell(weights, ranking, step, seed, spec)
                     for step, spec in enumerate(chain[1:], 1)
@@ -68,7 +75,7 @@ def cells(p: FilterPruning) -> list[Cell]:
 def table(p: FilterPruning, *, title: str = "pruned networks") -> pd.DataFrame:
     """Train all that figure 4.3 asks for, or look it up: one row a training.
 
-    Columns: `weights`, `ranking` ("" before any pruning), `iteration` (0, 1, …), `pruned` (% of the
+    Columns: `weights`, `ranking` ("" without pruning), `iteration` (0, 1, …), `pruned` (% of the
     filters of the layers that are pruned), `filters` left in all, `seed`, `train_loss`,
     `valid_error` and `test_error` (%).
     """
@@ -78,7 +85,7 @@ def table(p: FilterPruning, *, title: str = "pruned networks") -> pd.DataFrame:
     for one, log in zip(asked, logs, strict=True):
         last = log.iloc[-1]
         row = {name: getattr(one, name) for name in ("weights", "ranking", "iteration", "seed")}
-        row["pruned"] = 100 * one.iteration * p.rate
+        row["pruned"] = 100 * one.iteration * p.rate if one.ranking else 0.0
         row["filters"] = sum(one.spec["filters"].values())
         names = ("train_loss", "valid_error", "test_error")
         rows.append(row | {name: float(last[name]) for name in names})
@@ -90,25 +97,35 @@ def curves(found: pd.DataFrame) -> pd.DataFrame:
     """Figure 4.3: test accuracy against that of the unpruned network of the same seed, points.
 
     A row for each of weights, ranking and share pruned: `weights`, `ranking` (as on the page),
-    `pruned` (%), `gain` (mean over seeds), `half_width` of its 95 % interval, `seeds`.
+    `pruned` (%), `against` ("unpruned", or "unpruned, retrained" where `table` has that control),
+    `gain` (mean over seeds), `half_width` of its 95 % interval, `seeds`.
     """
-    gains, rows = relative(found), []
-    pruned = found.drop_duplicates(KEYS).set_index(KEYS)["pruned"]
-    for key, one in gains.iterrows():
-        mean, half = interval(one.dropna())
-        row = {"weights": key[0], "ranking": RANKINGS[key[1]], "pruned": pruned[key]}
-        rows.append(row | {"gain": mean, "half_width": half, "seeds": int(one.notna().sum())})
-    return pd.DataFrame(rows, columns=["weights", "ranking", "pruned", "gain", "half_width",
-                                       "seeds"])  # fmt: skip
+    pruned, rows = found.drop_duplicates(KEYS).set_index(KEYS)["pruned"], []
+    against = {"unpruned": False} | ({"unpruned, retrained": True} if controlled(found) else {})
+    for name, control in against.items():
+        for key, one in relative(found, control=control).iterrows():
+            mean, half = interval(one.dropna())
+            row = {"weights": key[0], "ranking": RANKINGS[key[1]], "pruned": pruned[key]}
+            row |= {"against": name, "gain": mean, "half_width": half}
+            rows.append(row | {"seeds": int(one.notna().sum())})
+    columns = ["weights", "ranking", "pruned", "against", "gain", "half_width", "seeds"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def relative(found: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracies less the unpruned ones', points: a row each of `KEYS`, a column a seed."""
+def controlled(found: pd.DataFrame) -> bool:
+    """Whether `table` has the unpruned network retrained as often as the pruned ones."""
+    return bool(((found["ranking"] == UNPRUNED) & (found["iteration"] > 0)).any())
+
+
+def relative(found: pd.DataFrame, *, control: bool = False) -> pd.DataFrame:
+    """Test accuracies less the unpruned ones', points: a row each of `KEYS`, a column a seed.
+
+    control: less those of the unpruned network retrained as often, instead of not at all.
+    """
     errors = found.pivot_table(index=KEYS, columns="seed", values="test_error")
-    unpruned = errors.xs(UNPRUNED, level="ranking").droplevel("iteration")
     rows = errors[errors.index.get_level_values("ranking") != UNPRUNED]
-    before = unpruned.loc[rows.index.get_level_values("weights")].set_axis(rows.index)
-    return before - rows
+    keys = [(weights, UNPRUNED, step if control else 0) for weights, _, step in rows.index]
+    return errors.loc[keys].set_axis(rows.index) - rows
 
 
 def profile(p: FilterPruning) -> pd.DataFrame:
@@ -152,7 +169,7 @@ def plans(p: FilterPruning, seed: int) -> dict[str, list[dict[str, int]]]:
         losses = (errors - errors[""]).drop("").to_dict()
     how = {"iterations": p.iterations, "rate": p.rate, "most": p.most, "on": p.device}
     return {
-        name: strategies.plan(name, network, losses=losses, mmv=False, **how)
+        name: strategies.plan(name, network, losses=losses, mmv=p.mmv, **how)
         for name in p.strategies
     }
 
@@ -169,7 +186,7 @@ def compared(p: FilterPruning) -> pd.DataFrame:
     rows = []
     for seed in p.seeds:
         first = first_training(p, p.weights[0], seed)
-        fixed = resources.quickest(runs.hardware_of(first), on=p.device, mmv=False).interval
+        fixed = resources.quickest(runs.hardware_of(first), on=p.device, mmv=p.mmv).interval
         rows.append({"strategy": "", "seed": seed, "iterations": 0} | _outcome(p, first, fixed))
         for name, plan in plans(p, seed).items():
             chain = runs.chain(first, plan, p.rankings[0], **_retrained(p))
@@ -192,7 +209,7 @@ def deployed(p: FilterPruning, seed: int) -> list[dict[str, Any]]:
     most, network = runs.error_of(first) + p.tolerance, runs.hardware_of(first)
     while True:
         before = kept[-1]["filters"]
-        tuned = strategies.customise(network, before, p.device, rate=p.rate, mmv=False).counts
+        tuned = strategies.customise(network, before, p.device, rate=p.rate, mmv=p.mmv).counts
         if tuned == before:
             return kept
         last = runs.chain(kept[-1], [tuned], p.rankings[0], **_retrained(p))[-1]
@@ -202,34 +219,40 @@ def deployed(p: FilterPruning, seed: int) -> list[dict[str, Any]]:
 
 
 def before_and_after(p: FilterPruning) -> pd.DataFrame:
-    """The quickest foldings on the device before pruning and after algorithm 3: two rows a seed.
+    """The quickest designs on the device before pruning and after algorithm 3: two rows a seed.
 
-    By `hardware.fastest`, exact, all multipliers in LUTs. Columns: `seed`, `network` ("original" or
-    "pruned"), `filters`, `test_error` (%), `frame_rate` (images/s at 100 MHz), `bottleneck` (the
-    slowest layer), `lut`, `bram18`, `dsp`, and `frames_per_klut`, `frames_per_bram`.
+    Columns: `seed`, `network` ("original" or "pruned"), `filters`, `test_error` (%), `frame_rate`
+    (images/s at 100 MHz), `lut`, `bram18`, `dsp`, `frames_per_klut`, `frames_per_bram`; and of the
+    exact folding search, `hardware.fastest` with all multipliers in LUTs and a pixel at a time:
+    `folded_frame_rate`, `folded_lut`, `folded_bram18` and `bottleneck`, its slowest layer.
     """
     rows = []
     for seed in p.seeds:
         chain = deployed(p, seed)
         for name, spec in (("original", chain[0]), ("pruned", chain[-1])):
-            units = runs.hardware_of(spec).units().values()
-            folding = fastest([one for group in units for one in group], p.device)
-            quick = performance(folding)
+            network = runs.hardware_of(spec)
+            cost = resources.quickest(network, on=p.device, mmv=p.mmv).cost
+            rate = CLOCK / cost.cycles
             row = {"seed": seed, "network": name, "filters": sum(spec["filters"].values())}
-            row["test_error"] = runs.error_of(spec, "test")
-            row |= {"frame_rate": quick.frame_rate, "bottleneck": quick.bottleneck}
-            row |= {part: getattr(folding.cost, part) for part in ("lut", "bram18", "dsp")}
-            row["frames_per_klut"] = 1000 * quick.frame_rate / folding.cost.lut
-            row["frames_per_bram"] = quick.frame_rate / folding.cost.bram18
+            row |= {"test_error": runs.error_of(spec, "test"), "frame_rate": rate}
+            row |= {part: getattr(cost, part) for part in ("lut", "bram18", "dsp")}
+            row |= {"frames_per_klut": 1000 * rate / cost.lut}
+            row |= {"frames_per_bram": rate / cost.bram18}
+            folding = fastest(
+                [one for group in network.units().values() for one in group], p.device
+            )
+            quick = performance(folding, clock=CLOCK)
+            row |= {"folded_frame_rate": quick.frame_rate, "folded_lut": folding.cost.lut}
+            row |= {"folded_bram18": folding.cost.bram18, "bottleneck": quick.bottleneck}
             rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _outcome(p: FilterPruning, spec: dict[str, Any], fixed: int) -> dict[str, Any]:
     network = runs.hardware_of(spec)
-    quick = resources.quickest(network, on=p.device, mmv=False)
+    quick = resources.quickest(network, on=p.device, mmv=p.mmv)
     row = {"test_error": runs.error_of(spec, "test")}
-    return row | costs(network, None, fixed, mmv=False) | {"frame_rate": CLOCK / quick.cost.cycles}
+    return row | costs(network, None, fixed, mmv=p.mmv) | {"frame_rate": CLOCK / quick.cost.cycles}
 
 
 def _retrained(p: FilterPruning) -> dict[str, int]:

@@ -16,7 +16,7 @@ from qbench.pruning.shapes import published, without_connected
 from qbench.pruning.strategies import STRATEGIES
 
 from . import pruning_tables as tables
-from .pruning import UNPRUNED, relative
+from .pruning import UNPRUNED, controlled, relative
 from .pruning_tables import DEVICE, FARAONE
 from .seeds import interval
 from .verdicts import Judge
@@ -153,12 +153,16 @@ def _designs() -> list[dict]:
 
 @dataclass
 class PruningJudge(Judge):
-    """As `Judge`, on accuracies against the unpruned network of the same seed."""
+    """As `Judge`, on accuracies against the unpruned network of the same seed.
+
+    Against the one that was retrained as often where there is one: what more training does is not
+    pruning's.
+    """
 
     source: str = FARAONE
 
     def __post_init__(self) -> None:
-        self.ours = relative(self.table)
+        self.ours = relative(self.table, control=controlled(self.table))
         whole = self.ours.dropna()
         variance = whole.var(axis=1, ddof=1).mean() if whole.shape[1] > 1 else np.nan
         self.spread = float(np.sqrt(variance))
