@@ -28,6 +28,7 @@ _ROOMS = (
     "paths",
     "plots",
     "provenance",
+    "pruning",
     "qkd",
     "quantizers",
     "reference",
