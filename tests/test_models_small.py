@@ -1,4 +1,4 @@
-"""AlexNet-small, VGG-small, ResNet-20, a perceptron: their sizes, their shortcuts, what they refuse."""
+"""The small networks: their sizes, their shortcuts, what they refuse."""
 
 import re
 

@@ -114,7 +114,7 @@ def checked(coefficients: ArrayLike) -> tuple[int, ...]:
     try:
         found = np.asarray(coefficients)
     except ValueError:  # rows of several lengths
-        found = np.empty(0)
+        found = np.empty((0, 0))
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
         raise QuantiserError(f"a codebook must be whole numbers in a row, not {coefficients!r}.")
     if len(found) < 2:
