@@ -1,4 +1,4 @@
-"""AddNet beside fixed point of 8, 6 and 4 bits, ternary and binary weights: Faraone 2021, chapter 6.
+"""AddNet beside fixed point of 4 to 8 bits, ternary and binary weights: Faraone 2021, chapter 6.
 
 `codebooks` has the published coefficient sets and how a set is written, `networks` rounds a network
 as a method has it, `runs` holds the trainings that chapters store, Algorithm 5 among them, and the
