@@ -30,7 +30,7 @@ METHODS = {
     "float32": {"method": "float32"},
     "float32-a4": {"method": "float32", "act_bits": 4},
     "2-add": {"codebook": "2-Add"},
-    "4-add-a2-clipped": {"codebook": "4-Add", "act_bits": 2, "gradient": "clipped"},
+    "4-add-a2-codes": {"codebook": "4-Add", "act_bits": 2, "gradient": "codes"},
     "own": {"codebook": [-5, -1, 0, 1, 5], "outer": "3-Add", "act_bits": 32},
     "uniform-4": {"method": "uniform", "weight_bits": 4},
     "ternary": {"method": "ternary"},
@@ -106,18 +106,18 @@ def test_weights_are_coefficients_times_scales_afterwards(how):
         ends = name in (LAYERS[0], LAYERS[-1])
         allowed = codebooks.read(full["outer"]) if ends else inner
         quantiser, weight = part.weights, part.layer.weight
-        unit = quantiser.unit if isinstance(quantiser, Codebook) else quantiser.scale.detach()
-        codes = (quantiser(weight).detach() / unit).flatten()
+        value = quantiser(weight).detach().flatten()
+        codes = value / (quantiser.unit if isinstance(quantiser, Codebook) else value.abs().max())
         assert torch.allclose(codes, codes.round(), rtol=0, atol=1e-3)
         assert set(codes.round().int().tolist()) <= set(allowed)
         assert len(set(codes.round().int().tolist())) > 1
 
 
 def test_the_image_stays_as_it_is_and_activations_have_their_width():
-    model = runs.network_of(TOY | METHODS["4-add-a2-clipped"])
+    model = runs.network_of(TOY | METHODS["4-add-a2-codes"])
     assert isinstance(model.fc1.acts, torch.nn.Identity)
     assert [model.get_submodule(name).acts.bits for name in LAYERS[1:]] == [2, 2, 2]
-    assert {model.get_submodule(name).weights.gradient for name in LAYERS} == {"clipped"}
+    assert {model.get_submodule(name).weights.gradient for name in LAYERS} == {"codes"}
 
 
 def test_first_and_last_layer_have_the_4_add_whatever_is_between():
@@ -225,7 +225,7 @@ REFUSED = [
     ({"act_bits": 17}, "act_bits must be a whole number from 1 to 16, or 32"),
     ({"act_bits": 4, "fraction_bits": 40}, "fraction_bits cannot be 40"),
     ({"act_bits": 32, "fraction_bits": 2}, "fraction_bits must be None where activations are"),
-    ({"gradient": "none"}, "gradient must be one of codes, clipped, not 'none'"),
+    ({"gradient": "none"}, "gradient must be one of clipped, codes, not 'none'"),
     ({"network": "alexnet"}, "network must be one of alexnet_small"),
     ({"width": 0}, "width must be a number above 0 and at most 4, not 0"),
     ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),

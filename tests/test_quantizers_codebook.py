@@ -151,12 +151,12 @@ def gradients(quantiser, weight=WEIGHT, arriving=GRADIENT):
 
 
 def test_gradients_worked_out_by_hand():
-    quantiser = Codebook(WEIGHT, SMALL).to(WIDE)
+    quantiser = Codebook(WEIGHT, SMALL, gradient="codes").to(WIDE)
     by_weight, by_scale = gradients(quantiser)
     assert torch.equal(by_weight, GRADIENT)  # eq. 6.4
     # By λ Σ g·c = 5 − 2 + 15 + 0 − 5 + 0 − 35 + 8 = −14; M = 5·λ
     assert by_scale == pytest.approx(-14 / 5)
-    quantiser = Codebook(WEIGHT, SMALL, gradient="clipped").to(WIDE)
+    quantiser = Codebook(WEIGHT, SMALL).to(WIDE)
     by_weight, by_scale = gradients(quantiser)
     # Σ g·(c − w/λ): less Σ g·w/2 = 5 − 6 + 9.3 + 2 − 2.75 + 0 − 26.25 + 23.6 = 4.9
     assert torch.equal(by_weight, GRADIENT) and by_scale == pytest.approx((-14 - 4.9) / 5)
@@ -309,7 +309,7 @@ ROW = "a codebook must be whole numbers in a row, not "
         ),
         (
             lambda: Codebook(WEIGHT, SMALL, gradient="printed"),
-            "gradient must be one of codes, clipped, not 'printed'.",
+            "gradient must be one of clipped, codes, not 'printed'.",
         ),
         (
             lambda: Codebook(torch.ones(2, 0), SMALL),

@@ -7,7 +7,7 @@ from torch import nn
 from qbench.quantizers.codebook import GRADIENTS, Codebook, Gradient, index_bits, uniform
 from qbench.quantizers.errors import QuantiserError
 from qbench.quantizers.networks import Layer, acts_of, quantised
-from qbench.quantizers.syq import BINARY, TERNARY, Symmetric
+from qbench.quantizers.scaled import Bwn, Twn
 
 from .codebooks import Coefficients, read
 from .errors import AddnetError
@@ -20,14 +20,15 @@ OWN = {"addnet": "codebook", "uniform": "weight_bits"}  # the parameter that a m
 class Rounding:
     """How weights and activations are rounded; raises `AddnetError` for what cannot be.
 
-    method: one of `METHODS`. All but "float32" have one learnt scale a layer: "addnet" with the
-    coefficients `codebook`, "uniform" with all integers of `weight_bits` bits (2 to 8) but the most
-    negative one, "ternary" and "binary" as chapter 5 learns them layer-wise. codebook: of "addnet",
+    method: one of `METHODS`. All but "float32" have one scale a layer: "addnet" with the
+    coefficients `codebook` and "uniform" with all integers of `weight_bits` bits (2 to 8) but the
+    most negative one learn it; "ternary" (`Twn`) and "binary" (`Bwn`) compute it. The thesis does
+    not say which ternary and binary weights it compares with. codebook: of "addnet",
     as `codebooks.read` takes it, else None; weight_bits: of "uniform", else None. outer: the
     codebook of the first and the last layer, as `codebook`, or None, which leaves their weights in
     float32; the thesis trained all results with the 4-Add there (section 6.7.5). act_bits: 1 to 16,
     or 32 for none; fraction_bits: f of eq. 6.5, see `FixedPoint`, None with 32. gradient: see
-    `Codebook`; "codes" for the methods that have none in their inner layers.
+    `Codebook`.
     """
 
     method: str
@@ -36,7 +37,7 @@ class Rounding:
     outer: str | None = None
     act_bits: int = 32
     fraction_bits: int | None = None
-    gradient: Gradient = "codes"
+    gradient: Gradient = "clipped"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -88,8 +89,7 @@ class Rounding:
             return nn.Identity()
         if (coefficients := self.inner()) is not None:
             return Codebook(layer.weight, coefficients, gradient=self.gradient)
-        eta = BINARY if self.method == "binary" else TERNARY
-        return Symmetric(layer.weight, "layer", eta=eta)
+        return Twn() if self.method == "ternary" else Bwn("layer")
 
     def put_into(self, model: nn.Module) -> nn.Module:
         """`model`, changed in place: see `quantizers.networks.quantised`.

@@ -48,7 +48,7 @@ def training(
     outer: str | Sequence[int] | None = None,
     act_bits: int | None = None,
     fraction_bits: int | None = None,
-    gradient: str = "codes",
+    gradient: str = "clipped",
     start: Spec | None = None,
     epochs: int = 10,
     learning_rate: float = 1e-3,
@@ -66,7 +66,7 @@ def training(
     rounded, activations of 8 bits (section 6.5.3), of 32 for "float32", and fraction bits that
     leave 1 bit before the point for up to 2 bits and 2 bits for more: activations up to 1.5, or to
     nearly 4. Codebooks may be names or coefficients. start: parameters of `training`, of the
-    float32 network whose weights it starts from; None for new weights. Scales start from the
+    float32 network whose weights it starts from; None for new weights. Scales come from the
     weights either way. learning_rate: Adam's, times 0.2 after half and after three quarters of the
     epochs. images: how many of the training images, 32×32 and standardised (None: all). The seed
     sets the new weights and the order of the images. Evaluated after the last epoch. On one thread.
