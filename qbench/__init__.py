@@ -10,6 +10,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "addnet",
     "book",
     "chapters",
     "checkpoints",
@@ -32,6 +33,7 @@ _ROOMS = (
     "quantizers",
     "reference",
     "runtimes",
+    "small_runs",
     "sparsity",
     "speed",
     "speed_distillation",

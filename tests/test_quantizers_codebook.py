@@ -123,6 +123,8 @@ def test_layouts_do_not_matter():
     rows, columns = weight.contiguous(), weight.to(memory_format=torch.channels_last)
     quantiser = Codebook(weight, SMALL)
     assert torch.equal(quantiser(rows), quantiser(columns))
+    for other in (weight.permute(1, 0, 3, 2)[::2], weight[0, 0].t(), weight[:, :1], weight[..., 1]):
+        assert torch.equal(quantiser(other), quantiser(other.contiguous()))
     assert quantiser(columns).is_contiguous(memory_format=torch.channels_last)
 
 

@@ -19,7 +19,7 @@ from .formats import integer_range
 from .straight_through import with_slopes
 from .syq import one_of
 
-LARGEST = 2**15 - 1  # magnitude of a coefficient; the table of `Codebook` is four times as long
+LARGEST = 2**15 - 1  # magnitude of a coefficient; the table of `Codebook` is eight times as long
 GRADIENTS = ("clipped", "codes")
 TINY = torch.finfo(torch.float32).eps
 
@@ -66,7 +66,7 @@ class Codebook(nn.Module):
                 f"{tuple(weight.shape)}."
             )
         self.most = max(abs(self.coefficients[0]), self.coefficients[-1])
-        self.ends = 2 * self.coefficients[0], 2 * self.coefficients[-1]
+        self.ends = 4 * self.coefficients[0], 4 * self.coefficients[-1]
         self.register_buffer("table", _nearest(self.coefficients), persistent=False)
         self.scale = nn.Parameter(weight.detach().abs().max().reshape(1))
 
@@ -80,30 +80,43 @@ class Codebook(nn.Module):
         """Bits that choose a coefficient: what a weight takes in memory (section 6.6.4)."""
         return index_bits(self.coefficients)
 
-    @torch.no_grad()
     def codes(self, weight: Tensor) -> Tensor:
         """The coefficient of each weight, in the weights' type and layout."""
-        # Midpoints of neighbours are multiples of a half: between two of these all weights have
-        # the same coefficient, and it is looked up. Away from 0, so that midpoints go towards it.
-        halves = weight * (2 / self.unit)
-        cells = torch.copysign(halves.abs().ceil_(), halves).clamp_(*self.ends)
-        cells = cells.nan_to_num_(0).sub_(self.ends[0]).to(torch.int32)  # NaN is no place
-        columns = cells.ndim == 4 and cells.is_contiguous(memory_format=torch.channels_last)
-        cells = cells.movedim(1, -1) if columns else cells
-        found = self.table.to(weight.dtype).index_select(0, cells.reshape(-1)).view(cells.shape)
-        return found.movedim(-1, 1) if columns else found
+        return self._rounded(weight)[0]
 
     def forward(self, weight: Tensor) -> Tensor:
-        codes, unit = self.codes(weight), self.unit
+        codes, steps, inside = self._rounded(weight)
         # The gradient by M: that by λ over max |c|, and the other way round should M be negative
         turn = torch.sign(self.scale.detach()) / self.most
-        value, by_weight = codes * unit, weight.new_ones(())
-        if self.gradient == "clipped":
-            steps = weight.detach() / unit
-            inside = (steps >= self.coefficients[0]) & (steps <= self.coefficients[-1])
-            by_weight = inside.to(weight.dtype)
-            codes = codes - steps * by_weight
-        return with_slopes(value, (weight, by_weight), (self.scale, codes * turn))
+        if self.gradient == "codes":
+            by_weight, by_scale = weight.new_ones(()), codes * turn
+        else:
+            by_weight = inside
+            by_scale = steps.mul_(inside).neg_().add_(codes).mul_(turn)
+        return with_slopes(codes.mul_(self.unit), (weight, by_weight), (self.scale, by_scale))
+
+    @torch.no_grad()
+    def _rounded(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Coefficients, w / λ, and 1 where that is not beyond their ends, else 0.
+
+        Midpoints of neighbours are multiples of a half: between two of these all weights have the
+        same coefficient, and it is looked up by floor + ceiling of the number of halves, which is
+        even at a multiple and odd between two. What can be is written over what is no longer
+        needed: to get new memory takes longer than to calculate.
+        """
+        steps = weight / self.unit
+        halves = steps * 2
+        cells = halves.floor()
+        cells += halves.ceil_()
+        kept = torch.clamp(cells, *self.ends, out=halves)
+        inside = torch.eq(cells, kept, out=cells)  # as numbers: products are quicker
+        places = kept.nan_to_num_(0).sub_(self.ends[0]).to(torch.int32)  # NaN is no place
+        found = torch.empty_like(steps)
+        # Both are dense and in one layout, whichever that is: as they lie in memory, in a row
+        row = (steps.numel(),), (1,)
+        table, places = self.table.to(steps.dtype), places.as_strided(*row)
+        torch.index_select(table, 0, places, out=found.as_strided(*row))
+        return found, steps, inside
 
 
 def checked(coefficients: ArrayLike) -> tuple[int, ...]:
@@ -155,10 +168,10 @@ def index_bits(coefficients: Sequence[int]) -> int:
 
 
 def _nearest(coefficients: tuple[int, ...]) -> Tensor:
-    """The nearest coefficient to −|c₀|, −|c₀| + ½, …, |cₙ|, of two the one nearer to 0; float32."""
+    """The nearest coefficient to c₀, c₀ + ¼, …, cₙ, of two the one nearer to 0; float32."""
     found = torch.tensor(coefficients)
-    halves = torch.arange(2 * coefficients[0], 2 * coefficients[-1] + 1)
-    middles = found[1:] + found[:-1]  # twice the midpoints: all in whole numbers
-    up = torch.bucketize(halves, middles, right=True)  # midpoints go up
-    down = torch.bucketize(halves, middles)
-    return found[torch.where(halves > 0, down, up)].to(torch.float32)
+    fours = torch.arange(4 * coefficients[0], 4 * coefficients[-1] + 1)
+    middles = 2 * (found[1:] + found[:-1])  # four times the midpoints: all in whole numbers
+    up = torch.bucketize(fours, middles, right=True)  # midpoints go up
+    down = torch.bucketize(fours, middles)
+    return found[torch.where(fours > 0, down, up)].to(torch.float32)

@@ -118,16 +118,18 @@ def pretrained(p: AddNet, task: str, seed: int) -> dict[str, Any]:
     )
 
 
-def histograms(p: AddNet, *, title: str = "pre-trained networks") -> pd.DataFrame:
+def histograms(
+    p: AddNet, of: str = "layer", *, title: str = "pre-trained networks"
+) -> pd.DataFrame:
     """Where the weights of the pre-trained networks of the first seed lie: see `runs.histogram`.
 
-    A row a task, layer and bin, 31 bins a layer.
+    A row a task, layer and bin, 31 bins a layer; `of` whose range the bins divide.
     """
     specs = {task: pretrained(p, task, p.seeds[0]) for task in p.tasks}
     runs.trainings(list(specs.values()), at_once=p.workers, title=title)
     parts = []
     for task, spec in specs.items():
-        rows = store.run(runs.histogram, training=spec)
+        rows = store.run(runs.histogram, training=spec, of=of)
         rows.insert(0, "task", task)
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)

@@ -40,7 +40,7 @@ class AddnetJudge(Judge):
         whole = self.ours.dropna()
         variance = whole.var(axis=1, ddof=1).mean() if whole.shape[1] > 1 else np.nan
         self.spread = float(np.sqrt(variance))
-        self.bits = usual_act_bits(self.table)
+        self.bits, self.tasks = usual_act_bits(self.table), tasks(self.table)
 
     def key(self, dataset: str, network: str, weights: str, act_bits: int | None = None) -> Key:
         """Of activations with the usual width unless `act_bits` says another."""
@@ -58,7 +58,7 @@ class AddnetJudge(Judge):
         """Each of `first` over each of `second`, on every task (or network) that has both."""
         found = {}
         second = tuple(second)
-        for dataset, name in tasks(self.table):
+        for dataset, name in self.tasks:
             if network not in (None, name):
                 continue
             for one in first:
