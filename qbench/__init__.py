@@ -10,6 +10,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "addnet",
     "book",
     "chapters",
     "checkpoints",
@@ -21,6 +22,7 @@ _ROOMS = (
     "execute",
     "files",
     "hardware",
+    "lineages",
     "models",
     "numbers",
     "pages",
@@ -33,6 +35,7 @@ _ROOMS = (
     "quantizers",
     "reference",
     "runtimes",
+    "small_runs",
     "sparsity",
     "speed",
     "speed_distillation",

@@ -1,8 +1,8 @@
 """Trainings that are named by their parameters, the training that they start from among them.
 
-Such a specification says how a network came about from the first random number on. What
-`sparsity.runs` and `syq.runs` have in common; each says which parameters are allowed, and raises an
-error of its own.
+Such a specification says how a network came about from the first random number on. What the rooms
+with stored trainings have in common; each says which parameters are allowed, and raises an error of
+its own. `small_runs` adds what trainings of the small networks share.
 """
 
 from collections.abc import Callable, Mapping, Sequence

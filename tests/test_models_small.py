@@ -1,4 +1,4 @@
-"""AlexNet-small, VGG-small and ResNet-20: their sizes, their shortcuts, what they refuse."""
+"""The small networks: their sizes, their shortcuts, what they refuse."""
 
 import re
 
@@ -11,6 +11,7 @@ from qbench.models.convolutional import parameters
 from qbench.models.errors import ModelError
 
 COUNTS = {"alexnet_small": 7_709_642, "vgg_small": 14_029_716, "resnet20": 269_722}
+COUNTS |= {"perceptron": 5_259_274}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -27,7 +28,7 @@ def layers(model):
 
 @pytest.mark.parametrize(
     ("name", "convolutions", "connected"),
-    [("alexnet_small", 5, 3), ("vgg_small", 6, 3), ("resnet20", 19, 1)],
+    [("alexnet_small", 5, 3), ("vgg_small", 6, 3), ("resnet20", 19, 1), ("perceptron", 0, 4)],
 )
 def test_depths(name, convolutions, connected):
     kinds = [type(layer) for layer in layers(small.build(name, 0.25))]

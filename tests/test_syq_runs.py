@@ -9,7 +9,7 @@ from distillation_toy import same
 from store_toy import empty_stores
 from training_toy import Stop
 
-from qbench import checkpoints, store, threads
+from qbench import checkpoints, data, paths, store, threads
 from qbench import training as loops
 from qbench.data import Dataset, Split
 from qbench.quantizers.networks import Quantised
@@ -41,7 +41,7 @@ SCALES = {"pixel": (2, 3), "row": (2,), "layer": ()}  # dimensions with scales o
 @cache
 def few() -> Dataset:
     """30 digits of each part."""
-    digits = runs.data.load("mnist5k", size=32, normalise="standard", subset=40)
+    digits = data.load("mnist5k", size=32, normalise="standard", subset=40)
     parts = (digits.train, digits.valid, digits.test)
     cut = [Split(part.images[:30], part.labels[:30]) for part in parts]
     return Dataset(digits.name, digits.classes, *cut)
@@ -154,7 +154,7 @@ def test_starts_are_trained_once_and_stored():
     asked = [TOY | METHODS[name] | {"start": float32} for name in ("twn", "bwn")]
     tables = runs.trainings([*asked, float32], at_once=1)
     assert len(tables) == 3
-    assert sum(1 for _ in store.entries(store.paths.local_results())) == 3
+    assert sum(1 for _ in store.entries(paths.local_results())) == 3
     assert runs.weights_of(asked[0]).keys() == runs.network_of(asked[0]).state_dict().keys()
 
 

@@ -1,4 +1,6 @@
-"""AlexNet, VGG and ResNet for images of 32×32 pixels, each with a width: for Faraone 2021, ch. 5.
+"""AlexNet, VGG, ResNet and a perceptron for images of 32×32 pixels, each with a width.
+
+For Faraone 2021, chapters 4 to 6.
 
 The thesis trains AlexNet, a variant of VGG-16 and ResNet-18, -34 and -50 on ImageNet. These are the
 families at the size of CIFAR-10 and of a processor with two cores; the sizes are ours. As in
@@ -65,13 +67,37 @@ def resnet20(width: float = 1, classes: int = 10, *, inputs: int = 3) -> nn.Sequ
     return resnet.resnet20(classes, channels=channels, inputs=inputs)
 
 
+def perceptron(width: float = 1, classes: int = 10, *, inputs: int = 3) -> nn.Sequential:
+    """(N, inputs, 32, 32) images → (N, classes) logits: three hidden layers of 1,024 neurons.
+
+    Batch norm follows them; the last layer alone has biases. 5,259,274 parameters for 10 classes
+    and colours; `width` multiplies the neurons.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    last = inputs * 32 * 32
+    for place in (1, 2, 3):
+        neurons = scaled(1024, width)
+        layers[f"fc{place}"] = nn.Linear(last, neurons, bias=False)
+        layers[f"fc{place}_norm"] = nn.BatchNorm1d(neurons)
+        layers[f"fc{place}_act"] = nn.ReLU(inplace=True)
+        last = neurons
+    layers["fc4"] = nn.Linear(last, classes)
+    return nn.Sequential(layers)
+
+
 NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "alexnet_small": alexnet_small,
     "vgg_small": vgg_small,
     "resnet20": resnet20,
+    "perceptron": perceptron,
 }
 #: How networks are called on the page.
-TITLES = {"alexnet_small": "AlexNet-small", "vgg_small": "VGG-small", "resnet20": "ResNet-20"}
+TITLES = {
+    "alexnet_small": "AlexNet-small",
+    "vgg_small": "VGG-small",
+    "resnet20": "ResNet-20",
+    "perceptron": "perceptron",
+}
 
 
 def build(name: str, width: float = 1, classes: int = 10, *, inputs: int = 3) -> nn.Sequential:

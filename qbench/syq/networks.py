@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from qbench.numbers import whole
 from qbench.quantizers.errors import QuantiserError
-from qbench.quantizers.networks import Layer, Quantised, quantised
+from qbench.quantizers.networks import Layer, Quantised, acts_of, quantised
 from qbench.quantizers.scaled import Bwn, Dorefa, Ttq, Twn
 from qbench.quantizers.syq import (
     BINARY,
     GRANULARITIES,
     SCALE_GRADIENTS,
     TERNARY,
-    FixedPoint,
     ScaleGradient,
     for_layer,
 )
@@ -34,7 +33,6 @@ WEIGHT_BITS = {
 }
 METHODS = tuple(WEIGHT_BITS)
 LEARNT = ("syq", "ttq")  # methods whose scales have a gradient
-MOST_ACT_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -84,31 +82,14 @@ class Rounding:
                 f"scale_gradient of {self.method}, whose scales are not learnt, must be chain, "
                 f"not {self.scale_gradient!r}."
             )
-        self._check_acts()
-
-    def _check_acts(self) -> None:
-        bits, fraction = self.act_bits, self.fraction_bits
-        if not whole(bits) or not (1 <= bits <= MOST_ACT_BITS or bits == 32):
-            raise SyqError(
-                f"act_bits must be a whole number from 1 to {MOST_ACT_BITS}, or 32 for float32, "
-                f"not {bits!r}."
-            )
-        if bits == 32:
-            if fraction is not None:
-                raise SyqError(
-                    f"fraction_bits must be None where activations are float32, not {fraction!r}."
-                )
-            return
         try:
             self.acts()
         except QuantiserError as error:
-            raise SyqError(f"fraction_bits cannot be {fraction!r}: {error}") from None
+            raise SyqError(str(error)) from None
 
     def acts(self) -> nn.Module:
         """The quantiser of a layer's input."""
-        if self.act_bits == 32:
-            return nn.Identity()
-        return FixedPoint(self.act_bits, self.fraction_bits)
+        return acts_of(self.act_bits, self.fraction_bits)
 
     def weights(self, layer: Layer) -> nn.Module:
         """The quantiser of a layer's weights as they are now."""

@@ -4,16 +4,14 @@ A training is named by the parameters of `training`; what it starts from is a tr
 float32. Tables are stored results; weights stay in `results/networks`, which does not travel with
 git: where they are missing and needed, `weights_of` trains again.
 
-All methods are trained alike, with Adam: a step of Adam does not depend on the scale of the
-gradient, and some methods multiply the gradient of the weights by a scale and some do not (eqs. 5.4
-and 5.7), which SGD would take for different learning rates. As in section 5.6.1 the learning rate
-falls in steps of 0.2, and scales and weights learn at one rate, with one weight decay. A scale
-starts as small as its weights, near 0.02, and a step of Adam is about as long as the learning rate:
-0.001 moves it by a twentieth a step, and much more than that throws it across 0.
+All methods are trained alike (`small_runs`), with Adam: some methods multiply the gradient of the
+weights by a scale and some do not (eqs. 5.4 and 5.7), which SGD would take for different learning
+rates. Scales and weights learn at one rate, with one weight decay. A scale starts as small as its
+weights, near 0.02, and a step of Adam is about as long as the learning rate: 0.001 moves it by a
+twentieth a step, and much more than that throws it across 0.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +19,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from qbench import checkpoints, data, lineages, store, threads
-from qbench import training as loops
-from qbench.data import specs as specs_of
-from qbench.models import small
-from qbench.models.errors import ModelError
-from qbench.numbers import number, whole
+from qbench import checkpoints, lineages, small_runs, store, threads
+from qbench.quantizers.networks import usual_fraction
+from qbench.small_runs import channels, load
 
 from .errors import SyqError
 from .networks import LEARNT, WEIGHT_BITS, Rounding
 
+__all__ = ["channels", "check", "complete", "load", "model_of", "network_of", "scales", "title"]
+__all__ += ["training", "trainings", "weights_of"]
+
 Spec = Mapping[str, Any]  # parameters of `training`
 FEWEST = {method: bits[0] for method, bits in WEIGHT_BITS.items()}  # bits of the weights
-SAME = ("dataset", "network", "width")  # in a training and its start
-MILESTONES = (0.5, 0.75)  # shares of the epochs after which the learning rate falls
-FACTOR = 0.2  # section 5.6.1
-EVALUATED = 250  # images at once: they stay in the processor's cache
 
 
 @store.method(version=1)
@@ -79,22 +73,8 @@ def training(
         model = _new(spec)
         if spec["start"] is not None:
             model.load_state_dict(weights_of(spec["start"]))
-        model = _rounding(spec).put_into(model).to(memory_format=torch.channels_last)
-        log = loops.fit(
-            model,
-            pictures,
-            epochs=spec["epochs"],
-            learning_rate=spec["learning_rate"],
-            weight_decay=spec["weight_decay"],
-            batch_size=spec["batch_size"],
-            seed=spec["seed"],
-            milestones=MILESTONES,
-            factor=FACTOR,
-            evaluate_at=(),
-            at_once=EVALUATED,
-            checkpoint=checkpoint and checkpoint / "state.pt",
-            title=title(spec),
-        )
+        model = _rounding(spec).put_into(model)
+        log = small_runs.fit(model, pictures, spec, checkpoint=checkpoint, title=title(spec))
     checkpoints.save(_weights(spec), model.state_dict())
     return log
 
@@ -157,52 +137,17 @@ def complete(spec: Spec) -> dict[str, Any]:
         full["granularity"] = "pixel"
     if full["weight_bits"] is None:
         full["weight_bits"] = FEWEST.get(full["method"], 1)
-    bits = full["act_bits"]
-    if full["fraction_bits"] is None and whole(bits) and bits < 32:
-        full["fraction_bits"] = bits - (1 if bits <= 2 else 2)
-    for name in ("width", "learning_rate", "weight_decay"):
-        if whole(full[name]):
-            full[name] = float(full[name])
+    if full["fraction_bits"] is None:
+        full["fraction_bits"] = usual_fraction(full["act_bits"])
     return full
 
 
 def check(spec: Spec) -> None:
     """Raise `SyqError` for a training that cannot be, and for one that its start cannot be."""
     spec = complete(spec)
-    try:
-        small.check(spec["network"], spec["width"])
-    except ModelError as error:  # a sentence that fits here as well
-        raise SyqError(str(error)) from None
+    small_runs.check(spec, SyqError)
     _rounding(spec)
-    for name, least in (("epochs", 1), ("batch_size", 2)):
-        if not whole(spec[name]) or spec[name] < least:
-            raise SyqError(
-                f"{name} must be a whole number of at least {least}, not {spec[name]!r}."
-            )
-    if not number(spec["learning_rate"]) or spec["learning_rate"] <= 0:
-        raise SyqError(f"learning_rate must be a number above 0, not {spec['learning_rate']!r}.")
-    if not number(spec["weight_decay"]) or spec["weight_decay"] < 0:
-        raise SyqError(
-            f"weight_decay must be a number of at least 0, not {spec['weight_decay']!r}."
-        )
-    lineages.check(spec, error=SyqError)
-    if spec["start"] is not None:
-        _check_start(spec)
-
-
-def _check_start(spec: Spec) -> None:
-    start = spec["start"]
-    if not isinstance(start, Mapping):
-        raise SyqError(
-            f"start must be the parameters of a float32 training, or None, not {start!r}."
-        )
-    check(start)
-    if (start["method"], start["act_bits"]) != ("float32", 32):
-        raise SyqError(
-            "start must be a training in float32, weights and activations, not "
-            f"{start['method']} with activations of {start['act_bits']} bits."
-        )
-    lineages.check_same(spec, SAME, error=SyqError, what="a training")
+    small_runs.check_start(spec, check, SyqError)
 
 
 def weights_of(spec: Spec) -> dict[str, torch.Tensor]:
@@ -223,16 +168,7 @@ def network_of(spec: Spec) -> nn.Module:
 
 def model_of(spec: Spec) -> nn.Module:
     """The network of a training before anything is rounded, with PyTorch's initial weights."""
-    spec = complete(spec)
-    known = specs_of.find(spec["dataset"])
-    return small.build(
-        spec["network"], spec["width"], len(known.classes), inputs=channels(spec["dataset"])
-    )
-
-
-def channels(dataset: str) -> int:
-    """1 for digits in grey, 3 for colours."""
-    return 1 if len(specs_of.find(dataset).image_shape) == 2 else 3
+    return small_runs.model_of(complete(spec))
 
 
 def title(spec: Spec) -> str:
@@ -243,12 +179,6 @@ def title(spec: Spec) -> str:
     return f"{spec['network']} × {spec['width']:g} on {spec['dataset']}, {named}, " + (
         f"seed {spec['seed']}"
     )
-
-
-@lru_cache(maxsize=2)  # trainings of one process share what they only read
-def load(dataset: str, images: int | None) -> data.Dataset:
-    """A data set as these networks see it: 32×32 pixels, each channel of mean 0 and deviation 1."""
-    return data.load(dataset, size=32, normalise="standard", subset=images)
 
 
 def _new(spec: Spec) -> nn.Module:

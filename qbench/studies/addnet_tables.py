@@ -1,0 +1,201 @@
+"""Chapter 12: trainings for multipliers made of adders, beside Tables 6.4, 6.9, 6.10 and Fig. 6.10.
+
+Ours are small networks on small images, the thesis' are AlexNet and ResNets on ImageNet. So no
+accuracy of ours can match one of its; differences between methods can have the same sign. The
+tables put both side by side and say which data set is which; they give no verdict on numbers.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from qbench import reference
+from qbench.addnet.codebooks import FARAONE, published
+from qbench.models.small import TITLES
+
+from .addnet import accuracies, label
+from .seeds import interval
+
+#: The network here that stands for one of the thesis.
+STANDS_FOR = {"AlexNet": "alexnet_small", "ResNet-18": "resnet20", "ResNet-50": "resnet20"}
+
+
+def against_published(made: pd.DataFrame) -> pd.DataFrame:
+    """Table 6.9 (ImageNet, top-1) beside ours, a row a network of ours and printed accuracy.
+
+    Columns: `network` (the thesis'), `ours_network`, `ours_dataset`, `weights`, `published` and
+    `ours` (%, mean over seeds, activations of the width that most have), `half_width` of its 95 %
+    interval, and what each loses against its own float32: `published_loss` and `ours_loss`, points.
+    Networks that stand for none of the thesis' are left out; what was not trained is NaN.
+    """
+    ours, printed = _usual(made), table_6_9()
+    rows = []
+    for dataset, network in tasks(made):
+        for theirs in (one for one, stand in STANDS_FOR.items() if stand == network):
+            for weights, value in printed[theirs].items():
+                one = _of(ours, dataset, network, weights)
+                mean, half = interval(one) if len(one) else (np.nan, np.nan)
+                base = _of(ours, dataset, network, "float32")
+                rows.append(
+                    {
+                        "network": theirs,
+                        "ours_network": TITLES[network],
+                        "ours_dataset": dataset,
+                        "weights": weights,
+                        "published": value,
+                        "ours": mean,
+                        "half_width": half,
+                        "published_loss": printed[theirs]["float32"] - value,
+                        "ours_loss": float((base - one).mean()),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def order(made: pd.DataFrame) -> pd.DataFrame:
+    """Whether methods are in the order of Table 6.9 (top-1): a row a network of ours and pair.
+
+    Columns: `dataset`, `network`, `first` and `second`, the former above the latter in the mean
+    over the thesis' networks, `published` and `ours` (first less second, mean, points),
+    `half_width` of the latter's 95 % interval over seeds and `same_sign`. Pairs that the thesis has
+    equal, or that were not trained, are left out.
+    """
+    ours, printed = _usual(made), pd.DataFrame(table_6_9()).mean(axis=1)
+    rows = []
+    for dataset, network in tasks(made):
+        trained = [name for name in printed.index if len(_of(ours, dataset, network, name))]
+        for one, other in combinations(trained, 2):
+            gap = printed[one] - printed[other]
+            if np.isclose(gap, 0):
+                continue
+            first, second = (one, other) if gap > 0 else (other, one)
+            gain = _of(ours, dataset, network, first) - _of(ours, dataset, network, second)
+            mean, half = interval(gain.dropna())
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "network": TITLES[network],
+                    "first": first,
+                    "second": second,
+                    "published": abs(gap),
+                    "ours": mean,
+                    "half_width": half,
+                    "same_sign": mean > 0,
+                }
+            )
+    columns = ["dataset", "network", "first", "second", "published", "ours", "half_width"]
+    return pd.DataFrame(rows, columns=[*columns, "same_sign"])
+
+
+def matching(made: pd.DataFrame) -> pd.DataFrame:
+    """Table 6.4 beside ours: what a better set is worth, a row a network and pair of sets.
+
+    Columns: `dataset`, `network`, `better` and `worse` (the set that matches best and worst, or
+    Table 6.2's and the unoptimised one), `ours` (points, mean over seeds), `half_width` of its 95 %
+    interval, `seeds` and `published` (AlexNet, top-1: the thesis says 2-Add, see the errata).
+    """
+    printed = reference.load(FARAONE, "table_6_4")
+    printed = printed[printed["metric"] == "top1"].set_index("method")["value"]
+    there = printed["distribution_matching"] - printed["unoptimised"]
+    ours = _usual(made)
+    rows = []
+    for dataset, network in tasks(made):
+        for rccm in published():
+            for better, worse in (("matched", "worst"), ("published", "unoptimised")):
+                pair = label(rccm, better), label(rccm, worse)
+                first, second = (_of(ours, dataset, network, name) for name in pair)
+                if not len(first) or not len(second):
+                    continue
+                mean, half = interval((first - second).dropna())
+                row = {"dataset": dataset, "network": TITLES[network]}
+                row |= {"better": pair[0], "worse": pair[1], "ours": mean, "half_width": half}
+                rows.append(row | {"seeds": int((first - second).count()), "published": there})
+    columns = ["dataset", "network", "better", "worse", "ours", "half_width", "seeds", "published"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def activations(made: pd.DataFrame) -> pd.DataFrame:
+    """Table 6.10 (2-Add, ResNet-18, top-1) beside ours: accuracy less that with 8 bits.
+
+    A row a network, set and width of the activations: `dataset`, `network`, `weights`, `act_bits`,
+    `ours` (points, mean over seeds), `half_width` of its 95 % interval and `published` (NaN where
+    not printed). Only what was trained with 8 bits as well.
+    """
+    printed = reference.load(FARAONE, "table_6_10")
+    printed = printed[printed["metric"] == "top1"].set_index("act_bits")["value"]
+    ours = accuracies(made)
+    rows = []
+    for dataset, network, weights, bits in ours.index:
+        usual = (dataset, network, weights, 8)
+        if bits == 8 or usual not in ours.index:
+            continue
+        mean, half = interval(ours.loc[(dataset, network, weights, bits)] - ours.loc[usual])
+        row = {"dataset": dataset, "network": TITLES[network], "weights": weights}
+        row |= {"act_bits": bits, "ours": mean, "half_width": half}
+        rows.append(row | {"published": printed.get(bits, np.nan) - printed[8]})
+    columns = ["dataset", "network", "weights", "act_bits", "ours", "half_width", "published"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def against_area(made: pd.DataFrame, luts: Mapping[str, float]) -> pd.DataFrame:
+    """Figure 6.10: accuracy against the look-up tables of one multiplier.
+
+    `luts` by what `weights` says before its first blank, such as "2-Add" or "8-bit"; the rest is
+    left out. Columns: `dataset`, `network`, `weights`, `luts`, `ours` (%, mean over seeds),
+    `half_width` of its 95 % interval and `front`: whether nothing as small is more accurate.
+    """
+    rows = []
+    for (dataset, network, weights), by_seed in _usual(made).iterrows():
+        area = luts.get(weights.split()[0])
+        if area is None:
+            continue
+        mean, half = interval(by_seed.dropna())
+        row = {"dataset": dataset, "network": TITLES[network], "weights": weights}
+        rows.append(row | {"luts": area, "ours": mean, "half_width": half})
+    columns = ["dataset", "network", "weights", "luts", "ours", "half_width"]
+    found = pd.DataFrame(rows, columns=columns)
+    same = found.groupby(["dataset", "network"], sort=False)
+    front = [
+        not ((group["luts"] <= row["luts"]) & (group["ours"] > row["ours"])).any()
+        for _, group in same
+        for row in group.to_dict("records")
+    ]
+    places = [place for _, group in same for place in group.index]
+    return found.assign(front=pd.Series(front, index=places, dtype=bool))
+
+
+def usual_act_bits(made: pd.DataFrame) -> int:
+    """The width of activations that most trainings with rounded weights have."""
+    rows = made[made["weight_bits"] < 32]
+    return int(rows["act_bits"].mode().iloc[-1]) if len(rows) else 32
+
+
+def _usual(made: pd.DataFrame) -> pd.DataFrame:
+    """`accuracies` at that width, float32 at its own, without it among the keys."""
+    rows = made[(made["act_bits"] == usual_act_bits(made)) | (made["weight_bits"] == 32)]
+    return accuracies(rows).droplevel("act_bits")
+
+
+def tasks(made: pd.DataFrame) -> list[tuple[str, str]]:
+    """Data sets and networks, in the order in which they were asked for."""
+    pairs = made[["dataset", "network"]].drop_duplicates()
+    return [(dataset, network) for dataset, network in pairs.itertuples(index=False, name=None)]
+
+
+def _of(ours: pd.DataFrame, dataset: str, network: str, weights: str) -> pd.Series:
+    key = (dataset, network, weights)
+    return ours.loc[key].dropna() if key in ours.index else pd.Series(dtype=float)
+
+
+def table_6_9() -> dict[str, dict[str, float]]:
+    """Top-1 accuracies by network, then by what ours calls the weights."""
+    rows = reference.load(FARAONE, "table_6_9")
+    found: dict[str, dict[str, float]] = {}
+    for row in rows[rows["metric"] == "top1"].to_dict("records"):
+        names = {"AddNet": row["rccm"], "fixed_point": f"{row['weight_bits']}-bit"}
+        names["floating_point"] = "float32"
+        weights = names.get(row["method"], row["method"])
+        found.setdefault(row["network"], {})[weights] = row["value"]
+    return found
