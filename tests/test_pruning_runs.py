@@ -8,7 +8,7 @@ from distillation_toy import same
 from store_toy import empty_stores
 from training_toy import Stop
 
-from qbench import checkpoints, threads
+from qbench import checkpoints, data, threads
 from qbench import training as loops
 from qbench.data import Dataset, Split
 from qbench.pruning import PruningError, measures, rankings, rebuilding, runs
@@ -36,7 +36,7 @@ WAYS = {
 @cache
 def few() -> Dataset:
     """30 digits of each part."""
-    digits = runs.data.load("mnist5k", size=32, normalise="standard", subset=40)
+    digits = data.load("mnist5k", size=32, normalise="standard", subset=40)
     parts = (digits.train, digits.valid, digits.test)
     cut = [Split(part.images[:30], part.labels[:30]) for part in parts]
     return Dataset(digits.name, digits.classes, *cut)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import store, threads
+from qbench import small_runs, store, threads
 from qbench import training as loops
 
 from . import rankings, rebuilding, runs
@@ -32,7 +32,7 @@ def sensitivity(*, training: runs.Spec, ranking: str = "qerror", rate: float = 0
             model = runs.counted(whole_network, spec["filters"] | changed, ranking, spec["seed"])
             row: dict[str, Any] = {"layer": name, "filters": left}
             for part in ("valid", "test"):
-                error = loops.error_rate(model, getattr(pictures, part), runs.EVALUATED)
+                error = loops.error_rate(model, getattr(pictures, part), small_runs.EVALUATED)
                 row[f"{part}_error"] = error
             rows.append(row)
     return pd.DataFrame(rows)

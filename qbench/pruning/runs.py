@@ -6,8 +6,7 @@ trainings of an iterative pruning, `until` those that an accuracy threshold allo
 algorithm 3). Tables are stored results; weights stay in `results/networks`, which does not travel
 with git: where they are missing and needed, `weights_of` trains again.
 
-The thesis names no optimiser; all is trained with Adam by `qbench.training.fit`, the learning rate
-falling in steps of 0.2 after half and after three quarters of the epochs, as chapter 5 has it.
+The thesis names no optimiser; all is trained by the recipe of chapter 5 (`small_runs`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from qbench import checkpoints, data, paths, store, threads, workers
-from qbench import training as loops
-from qbench.data import specs as specs_of
+from qbench import checkpoints, lineages, small_runs, store, threads
 from qbench.models import small
 from qbench.models.errors import ModelError
 from qbench.numbers import number, whole
+from qbench.small_runs import load
 
 from . import rankings, rebuilding, shapes
 from .errors import PruningError
@@ -33,9 +31,6 @@ from .networks import shapes as shapes_of
 
 Spec = Mapping[str, Any]  # parameters of `training`
 SAME = ("dataset", "network", "width", "weights", "act_bits", "fraction_bits")  # as the start's
-MILESTONES = (0.5, 0.75)  # shares of the epochs after which the learning rate falls
-FACTOR = 0.2
-EVALUATED = 250  # images at once: they stay in the processor's cache
 RETRAINED = 0.25  # of the first training's epochs, section 4.5.5
 
 
@@ -82,21 +77,7 @@ def training(
         else:
             before = network_of(spec["start"])
             model = counted(before, spec["filters"], spec["ranking"], spec["seed"])
-        log = loops.fit(
-            model.to(memory_format=torch.channels_last),
-            pictures,
-            epochs=spec["epochs"],
-            learning_rate=spec["learning_rate"],
-            weight_decay=spec["weight_decay"],
-            batch_size=spec["batch_size"],
-            seed=spec["seed"],
-            milestones=MILESTONES,
-            factor=FACTOR,
-            evaluate_at=(),
-            at_once=EVALUATED,
-            checkpoint=checkpoint and checkpoint / "state.pt",
-            title=title(spec),
-        )
+        log = small_runs.fit(model, pictures, spec, checkpoint=checkpoint, title=title(spec))
     checkpoints.save(_weights(spec), model.state_dict())
     return log
 
@@ -110,11 +91,7 @@ def trainings(
     for one in asked:
         check(one)
     specs = [complete(one) for one in asked]
-    if earlier := [spec["start"] for spec in specs if spec["start"] is not None]:
-        trainings(earlier, at_once=at_once, title=title)
-    different = {store.key(store.spec(training, **spec)): spec for spec in specs}
-    workers.run_each(training, list(different.values()), workers=at_once, title=title)
-    return [store.run(training, **spec) for spec in specs]
+    return lineages.run(training, specs, at_once=at_once, title=title)
 
 
 def chain(
@@ -163,10 +140,7 @@ def complete(spec: Spec) -> dict[str, Any]:
 
     Raises `PruningError` for a parameter that `training` does not have.
     """
-    try:
-        full = store.spec(training, **spec)["parameters"]
-    except TypeError as error:
-        raise PruningError(f"a training has the parameters of `training`: {error}.") from None
+    full = lineages.parameters(training, spec, error=PruningError, what="a training")
     if isinstance(full["start"], Mapping):
         full["start"] = complete(full["start"])
     if full["act_bits"] is None:
@@ -174,9 +148,6 @@ def complete(spec: Spec) -> dict[str, Any]:
     bits = full["act_bits"]
     if full["fraction_bits"] is None and whole(bits) and bits < 32:
         full["fraction_bits"] = bits - (1 if bits <= 2 else 2)
-    for name in ("width", "learning_rate", "weight_decay"):
-        if whole(full[name]):
-            full[name] = float(full[name])
     named = full["filters"] or {}
     if isinstance(named, Mapping) and isinstance(full["start"], Mapping | None):
         before = full["start"]["filters"] if full["start"] else _own_filters(full)
@@ -190,31 +161,7 @@ def check(spec: Spec) -> None:
     spec = complete(spec)
     own = _own_filters(spec, strict=True)
     _rounding(spec)
-    for name, least in (("epochs", 1), ("batch_size", 2)):
-        if not whole(spec[name]) or spec[name] < least:
-            raise PruningError(
-                f"{name} must be a whole number of at least {least}, not {spec[name]!r}."
-            )
-    if not number(spec["learning_rate"]) or spec["learning_rate"] <= 0:
-        raise PruningError(
-            f"learning_rate must be a number above 0, not {spec['learning_rate']!r}."
-        )
-    if not number(spec["weight_decay"]) or spec["weight_decay"] < 0:
-        raise PruningError(
-            f"weight_decay must be a number of at least 0, not {spec['weight_decay']!r}."
-        )
-    if not whole(spec["seed"]) or not 0 <= spec["seed"] < 2**31:
-        raise PruningError(
-            f"seed must be a whole number from 0 to 2**31 - 1, not {spec['seed']!r}."
-        )
-    most = specs_of.find(spec["dataset"]).split["train"]
-    if spec["images"] is not None and (
-        not whole(spec["images"]) or not 2 <= spec["images"] <= most
-    ):
-        raise PruningError(
-            f"images must be a whole number from 2 to {most}, or None for all, "
-            f"not {spec['images']!r}."
-        )
+    small_runs.check(spec, PruningError)
     _check_start(spec)
     _check_filters(spec, own)
 
@@ -233,12 +180,7 @@ def _check_start(spec: Spec) -> None:
         )
     rankings.check(spec["ranking"])
     check(start)
-    for name in SAME:
-        if start[name] != spec[name]:
-            raise PruningError(
-                f"a retraining keeps the {name} of its start, {start[name]!r}, "
-                f"and has {spec[name]!r}."
-            )
+    lineages.check_same(spec, SAME, error=PruningError, what="a retraining")
 
 
 def _check_filters(spec: Spec, own: Mapping[str, int]) -> None:
@@ -273,7 +215,7 @@ def hardware_of(spec: Spec) -> shapes.Network:
     spec = complete(spec)
     with torch.random.fork_rng(devices=[]):
         model = _new(spec)
-    inputs = _channels(spec["dataset"])
+    inputs = small_runs.channels(spec["dataset"])
     return shapes_of(model, inputs, _rounding(spec), name=small.TITLES[spec["network"]])
 
 
@@ -283,22 +225,6 @@ def title(spec: Spec) -> str:
     how = f"{spec['network']} × {spec['width']:g} on {spec['dataset']}, {spec['weights']} "
     how += f"A{spec['act_bits']}, {sum(spec['filters'].values())} filters"
     return how + (f" by {spec['ranking']}" if spec["start"] else "") + f", seed {spec['seed']}"
-
-
-@lru_cache(maxsize=2)  # trainings of one process share what they only read
-def load(dataset: str, images: int | None) -> data.Dataset:
-    """A data set as these networks see it: 32×32 pixels, each channel of mean 0 and deviation 1."""
-    return data.load(dataset, size=32, normalise="standard", subset=images)
-
-
-def _channels(dataset: str) -> int:
-    return 1 if len(specs_of.find(dataset).image_shape) == 2 else 3
-
-
-def _plain(spec: Spec) -> nn.Sequential:
-    classes = len(specs_of.find(spec["dataset"]).classes)
-    inputs = _channels(spec["dataset"])
-    return small.build(spec["network"], spec["width"], classes, inputs=inputs)
 
 
 def _own_filters(spec: Spec, *, strict: bool = False) -> dict[str, int]:
@@ -320,7 +246,7 @@ def _filters(network: str, width: float) -> tuple[tuple[str, int], ...]:
 
 def _new(spec: Spec) -> nn.Sequential:
     """The network of a training with so many filters and PyTorch's initial weights, rounded."""
-    model, counts = _plain(spec), spec["filters"]
+    model, counts = small_runs.model_of(spec), spec["filters"]
     keep = {
         name: torch.arange(min(counts[name], n)) for name, n in rebuilding.filters(model).items()
     }
@@ -345,4 +271,4 @@ def _rounding(spec: Spec) -> Rounding:
 
 
 def _weights(spec: Spec) -> Path:
-    return paths.local_results() / "networks" / f"{store.key(store.spec(training, **spec))}.pt"
+    return lineages.weights(training, spec)
