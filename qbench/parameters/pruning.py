@@ -71,7 +71,7 @@ class FilterPruning(Parameters):
     batch_size: Whole = Field(16, ge=2, le=10_000, description="images a training step")
     images: Images = Field(200, description="training images; None: all")
     seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")
-    workers: Workers = Field(None, description="processes that train at once; None: one a core")
+    workers: Workers = Field(1, description="processes that train at once; None: one a core")
 
     @field_validator("iterations")
     @classmethod

@@ -182,7 +182,8 @@ def of_rankings(found: pd.DataFrame, profile: pd.DataFrame, dataset: str) -> pd.
         gains = [judge.ours.loc[key] for key in low]
         best = max(gains, key=lambda one: one.mean())
         mean, half = interval(best.dropna())
-        words = f"best gain up to {LOW}% pruned: {mean:+.2f} ± {half:.2f} points"
+        spread = f" ± {half:.2f}" if half == half else ""  # NaN with one seed
+        words = f"best gain up to {LOW}% pruned: {mean:+.2f}{spread} points"
         judge.say("low_pruning_improves_accuracy", judge.some(gains), words)
     others = [(key, (key[0], name, key[2])) for key in errors for name in ("l1", "l2", "random")]
     beats = {(key, other): judge.gain(key, other) for key, other in others if judge.has(other)}
@@ -267,8 +268,8 @@ def lessons(
         lines.append(line)
     high = 100 * profile.groupby(["weights", "layer"])["high"].mean()
     lines.append(
-        f"* **Filters that do not fit.** {high.min():.0f} to {high.max():.0f} % of the filters of "
-        "a layer have a quantisation error far above the rest."
+        f"* **Filters that do not fit.** {_spanned(high)} % of the filters of a layer have a "
+        "quantisation error far above the rest."
     )
     lines += [*_shapes(), _strategies(compared), _deployed(deployed)]
     return "\n".join(lines)
@@ -283,8 +284,8 @@ def _shapes() -> list[str]:
             parts[strategy] = 100 * ends["operations"] / rows["operations"].iloc[0]
             gone.append(ends["pruned"])
         words = ", ".join(f"{share:.0f} % {STRATEGIES[one]}" for one, share in parts.items())
-        line = f"* **{name}'s shapes.** With {min(gone):.0f} to {max(gone):.0f} % of the filters "
-        line += f"gone, of the operations are left: {words}"
+        line = f"* **{name}'s shapes.** With {_spanned(gone)} % of the filters gone, of the "
+        line += f"operations are left: {words}"
         if parts["resource-aware"] > parts["even"]:
             line += "; at as many filters, the strategy that looks at resources takes fewer of them"
         lines.append(f"{line}.")
@@ -315,6 +316,12 @@ def _deployed(deployed: pd.DataFrame) -> str:
     if folded == 1:
         line += f": {cause} is the slowest there, and its cycles do not depend on its filters"
     return f"{line}."
+
+
+def _spanned(values: Sequence[float]) -> str:
+    """Whole numbers from the least to the greatest, in words."""
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _surely(judge: PruningJudge, gain: pd.Series) -> str:

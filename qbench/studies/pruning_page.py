@@ -63,13 +63,26 @@ def operation_shares() -> pd.DataFrame:
 
 
 def other_entries() -> pd.DataFrame:
-    """The other entries of Tables 4.1 and 4.2 that are not exact, beside ours."""
+    """The other entries of Tables 4.1 and 4.2 that are not exact, beside ours.
+
+    Their reasons stand in the text of the page, the arithmetic in `slips`.
+    """
     parts = [tables.shares(name).assign(network=name) for name in tables.PRUNED]
     found = pd.concat(parts, ignore_index=True)
     found = found[(found["quantity"] != "operations_share") & (found["verdict"] != "exact")]
     words = {"feature_map": "feature map (pixels)", "memory_share": "memory (%)"}
     found = found.assign(quantity=found["quantity"].map(words))
-    return found[["network", "layer", "quantity", "published", "ours", "verdict", "why"]]
+    return found[["network", "layer", "quantity", "published", "ours", "verdict"]]
+
+
+def derived() -> pd.DataFrame:
+    """Entries of Tables 4.3 and 4.4 that follow from others and are not exact, in words."""
+    found = tables.implementations()
+    found = found[found["verdict"] != "exact"]
+    words = {"throughput_per_klut": "images/s a kLUT", "throughput_per_bram": "images/s a BRAM"}
+    words |= {f"{part}_utilisation": f"{name} (% used)" for part, name in NAMES.items()}
+    found = found.assign(quantity=found["quantity"].map(words))
+    return found.drop(columns="unit")
 
 
 def layers(name: str) -> pd.DataFrame:
