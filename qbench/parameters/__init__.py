@@ -15,6 +15,7 @@ from qbench.errors import UserError, nearest
 
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
+from .pruning import FilterPruning
 from .qkd import DenseNetQkd, PerceptronQkd
 from .sparsity import SparseTernary
 from .syq import SymmetricScales
@@ -28,6 +29,7 @@ __all__ = [
     "DenseNetQkd",
     "DistillationSurface",
     "Evolution",
+    "FilterPruning",
     "FoldingThroughput",
     "NumberFormats",
     "ParameterError",
@@ -60,6 +62,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "09_qkd_densenets": DenseNetQkd,
     "10_sparse_ternary": SparseTernary,
     "11_syq": SymmetricScales,
+    "13_pruning": FilterPruning,
 }
 
 

@@ -47,11 +47,12 @@ class FilterPruning(Parameters):
     rate: Rate = Field(0.1, description="share of the filters that each pruning takes")
     iterations: Whole = Field(2, ge=1, le=9, description="how often is pruned and retrained")
     strategies: ListOf(Strategy) = Field(
-        ["even", "resource-aware"], description="how layers to prune are chosen"
+        ["resource-aware", "even"],
+        description="how layers to prune are chosen; by the first of them a network is deployed",
     )
     most: Rate = Field(0.5, description="share of its filters that a strategy takes of any layer")
     tolerance: Number = Field(
-        1.0, ge=0, le=100, description="validation error that pruning may add, in points"
+        10.0, ge=0, le=100, description="validation error that pruning may add, in points"
     )
     device: DeviceName = Field("Z7020", description="the FPGA whose resources count")
     mmv: bool = Field(
@@ -68,9 +69,9 @@ class FilterPruning(Parameters):
     )
     learning_rate: Number = Field(0.001, gt=0, le=1, description="of Adam, at the start of each")
     batch_size: Whole = Field(16, ge=2, le=10_000, description="images a training step")
-    images: Images = Field(400, description="training images; None: all")
-    seeds: ListOf(Seed) = Field([0, 1], description="random seeds; one training with each")
-    workers: Workers = Field(None, description="processes that train at once; None: one a core")
+    images: Images = Field(200, description="training images; None: all")
+    seeds: ListOf(Seed) = Field([0], description="random seeds; one training with each")
+    workers: Workers = Field(1, description="processes that train at once; None: one a core")
 
     @field_validator("iterations")
     @classmethod

@@ -64,7 +64,7 @@ def cells(p: FilterPruning) -> list[Cell]:
             if p.control:  # nothing goes, whatever the ranking
                 ways[UNPRUNED] = ([network.filters] * p.iterations, "l1")
             for ranking, (counts, by) in ways.items():
-                chain = runs.chain(first, counts, by, **_retrained(p))
+                chain = runs.chain(first, counts, by, epochs=retraining(p))
                 found += [
                     Cell(weights, ranking, step, seed, spec)
                     for step, spec in enumerate(chain[1:], 1)
@@ -189,7 +189,7 @@ def compared(p: FilterPruning) -> pd.DataFrame:
         fixed = resources.quickest(runs.hardware_of(first), on=p.device, mmv=p.mmv).interval
         rows.append({"strategy": "", "seed": seed, "iterations": 0} | _outcome(p, first, fixed))
         for name, plan in plans(p, seed).items():
-            chain = runs.chain(first, plan, p.rankings[0], **_retrained(p))
+            chain = runs.chain(first, plan, p.rankings[0], epochs=retraining(p))
             kept = runs.until(chain, p.tolerance)
             row = {"strategy": name, "seed": seed, "iterations": len(kept) - 1}
             rows.append(row | _outcome(p, kept[-1], fixed))
@@ -205,14 +205,14 @@ def deployed(p: FilterPruning, seed: int) -> list[dict[str, Any]]:
     """
     first = first_training(p, p.weights[0], seed)
     plan = plans(p, seed)[p.strategies[0]]
-    kept = runs.until(runs.chain(first, plan, p.rankings[0], **_retrained(p)), p.tolerance)
+    kept = runs.until(runs.chain(first, plan, p.rankings[0], epochs=retraining(p)), p.tolerance)
     most, network = runs.error_of(first) + p.tolerance, runs.hardware_of(first)
     while True:
         before = kept[-1]["filters"]
         tuned = strategies.customise(network, before, p.device, rate=p.rate, mmv=p.mmv).counts
         if tuned == before:
             return kept
-        last = runs.chain(kept[-1], [tuned], p.rankings[0], **_retrained(p))[-1]
+        last = runs.chain(kept[-1], [tuned], p.rankings[0], epochs=retraining(p))[-1]
         if len(kept) == 1 or runs.error_of(last) <= most:
             return [*kept, last]
         kept = kept[:-1]
@@ -255,5 +255,6 @@ def _outcome(p: FilterPruning, spec: dict[str, Any], fixed: int) -> dict[str, An
     return row | costs(network, None, fixed, mmv=p.mmv) | {"frame_rate": CLOCK / quick.cost.cycles}
 
 
-def _retrained(p: FilterPruning) -> dict[str, int]:
-    return {"epochs": p.retrained or max(1, round(runs.RETRAINED * p.epochs))}
+def retraining(p: FilterPruning) -> int:
+    """How many epochs each retraining has: a quarter of the first training's unless it was said."""
+    return p.retrained or max(1, round(runs.RETRAINED * p.epochs))

@@ -12,12 +12,14 @@ import pandas as pd
 
 from qbench import reference
 from qbench.pruning import resources
+from qbench.pruning.rankings import RANKINGS
 from qbench.pruning.shapes import published, without_connected
 from qbench.pruning.strategies import STRATEGIES
 
 from . import pruning_tables as tables
 from .pruning import UNPRUNED, controlled, relative
 from .pruning_tables import DEVICE, FARAONE
+from .qkd_tables import clear
 from .seeds import interval
 from .verdicts import Judge
 
@@ -180,7 +182,8 @@ def of_rankings(found: pd.DataFrame, profile: pd.DataFrame, dataset: str) -> pd.
         gains = [judge.ours.loc[key] for key in low]
         best = max(gains, key=lambda one: one.mean())
         mean, half = interval(best.dropna())
-        words = f"best gain up to {LOW}% pruned: {mean:+.2f} ± {half:.2f} points"
+        spread = f" ± {half:.2f}" if half == half else ""  # NaN with one seed
+        words = f"best gain up to {LOW}% pruned: {mean:+.2f}{spread} points"
         judge.say("low_pruning_improves_accuracy", judge.some(gains), words)
     others = [(key, (key[0], name, key[2])) for key in errors for name in ("l1", "l2", "random")]
     beats = {(key, other): judge.gain(key, other) for key, other in others if judge.has(other)}
@@ -241,6 +244,90 @@ def of_strategies(compared: pd.DataFrame, dataset: str) -> pd.DataFrame:
         found["resource_aware_beats_sensitivity"] = beats
     rows = [_claim(name, holds, words, why) for name, holds in found.items()]
     return pd.DataFrame(rows, columns=["where", "claim", "ours", "verdict", "why"])
+
+
+def lessons(
+    found: pd.DataFrame, profile: pd.DataFrame, compared: pd.DataFrame, deployed: pd.DataFrame
+) -> str:
+    """What shapes, trainings and designs show, as a Markdown list.
+
+    found, profile, compared, deployed: of `pruning.table`, `profile`, `compared` and
+    `before_and_after`.
+    """
+    judge = PruningJudge(found, "")
+    last = max((key[2] for key in judge.ours.index), default=0)
+    lines = []
+    for weights, of in judge.ours.groupby("weights"):
+        keys = {key[1]: key for key in of.index if key[2] == last}
+        words = [f"{RANKINGS[one]} {of.loc[key].mean():+.2f}" for one, key in keys.items()]
+        line = f"* **Rankings, {weights}.** After {last} prunings test accuracy has changed by "
+        line += f"({', '.join(words)}) points."
+        if {"qerror", "random"} <= set(keys):
+            gain = judge.gain(keys["qerror"], keys["random"])
+            line += f" Quantisation error over chance {gain.mean():+.2f}: {_surely(judge, gain)}."
+        lines.append(line)
+    high = 100 * profile.groupby(["weights", "layer"])["high"].mean()
+    lines.append(
+        f"* **Filters that do not fit.** {_spanned(high)} % of the filters of a layer have a "
+        "quantisation error far above the rest."
+    )
+    lines += [*_shapes(), _strategies(compared), _deployed(deployed)]
+    return "\n".join(lines)
+
+
+def _shapes() -> list[str]:
+    lines = []
+    for name in tables.PRUNED:
+        both, parts, gone = tables.compared(name), {}, []
+        for strategy, rows in both.groupby("strategy", sort=False):
+            ends = rows.iloc[-1]
+            parts[strategy] = 100 * ends["operations"] / rows["operations"].iloc[0]
+            gone.append(ends["pruned"])
+        words = ", ".join(f"{share:.0f} % {STRATEGIES[one]}" for one, share in parts.items())
+        line = f"* **{name}'s shapes.** With {_spanned(gone)} % of the filters gone, of the "
+        line += f"operations are left: {words}"
+        if parts["resource-aware"] > parts["even"]:
+            line += "; at as many filters, the strategy that looks at resources takes fewer of them"
+        lines.append(f"{line}.")
+    return lines
+
+
+def _strategies(compared: pd.DataFrame) -> str:
+    means, parts = compared.groupby("strategy", sort=False).mean(numeric_only=True), []
+    first = means.loc[UNPRUNED]
+    for name in [one for one in STRATEGIES if one in means.index]:
+        one = means.loc[name]
+        parts.append(
+            f"{STRATEGIES[name]} {one['iterations']:.3g} prunings, which leave "
+            f"{100 * one['operations'] / first['operations']:.0f} % of the operations, "
+            f"{one['test_error'] - first['test_error']:+.2f} points of test error"
+        )
+    return f"* **Strategies, trained.** Within the tolerance: {'; '.join(parts)}."
+
+
+def _deployed(deployed: pd.DataFrame) -> str:
+    ends = deployed.groupby("network").mean(numeric_only=True)
+    before, after = ends.loc["original"], ends.loc["pruned"]
+    rate, folded = (after[one] / before[one] for one in ("frame_rate", "folded_frame_rate"))
+    cause = deployed.loc[deployed["network"] == "original", "bottleneck"].mode().iloc[0]
+    line = f"* **On the device.** The quickest design of the pruned network is {rate:.2f} times as "
+    line += f"fast, with {after['test_error'] - before['test_error']:+.2f} points of test error. "
+    line += f"Folded a pixel at a time it is {folded:.2f} times as fast"
+    if folded == 1:
+        line += f": {cause} is the slowest there, and its cycles do not depend on its filters"
+    return f"{line}."
+
+
+def _spanned(values: Sequence[float]) -> str:
+    """Whole numbers from the least to the greatest, in words."""
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _surely(judge: PruningJudge, gain: pd.Series) -> str:
+    if judge.ours.shape[1] < 2:
+        return "with one seed nothing can be told"
+    return "seeds make that clear" if clear(gain, judge.spread) else "seeds leave it open"
 
 
 def _claim(name: str, holds: bool | None, words: str, why: str = "") -> dict:

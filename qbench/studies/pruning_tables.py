@@ -168,13 +168,14 @@ def costs(
     }
 
 
+@cache
 def compared(
     name: str,
     *,
     iterations: int = 4,
     rate: float = strategies.RATE,
     most: float = 0.5,
-    chosen: Sequence[str] = ("even", "resource-aware"),
+    chosen: tuple[str, ...] = ("even", "resource-aware"),
 ) -> pd.DataFrame:
     """Figures 4.6 and 4.7 as far as shapes decide them: a row a strategy and pruning.
 
