@@ -42,7 +42,7 @@ LITTLE = 3e11  # weights seen by images in all: processes would take longer to s
 APART = ("seed", "start", "teacher", "alpha", "temperature")  # in which members of a stack differ
 
 
-@store.method(version=1)
+@store.method(version=2)
 def study(
     *,
     dataset: str,
