@@ -47,7 +47,7 @@ def to_onnx(network: nn.Module, images: torch.Tensor, file: Path) -> Path:
     return file
 
 
-@store.method(version=1)
+@store.method(version=2)
 def exported(*, study: runs.Spec) -> pd.DataFrame:
     """Run an 8-bit phase's network in ONNX Runtime over all test images, beside PyTorch.
 

@@ -104,9 +104,6 @@ class Stack(nn.Module):
             torch.stack([one[layer].bias for one in made])[:, None] for layer in range(len(sizes))
         )
         bits = bits or Bits()
-        # Learnt intervals, and products with few columns, would round otherwise than stored results
-        # did; they are a small part of the work.
-        self.quick = not bits.any
         self.weight_quantisers = nn.ModuleList(bits.weight(self.members, out) for _, out in sizes)
         self.act_quantisers = nn.ModuleList(
             bits.act(self.members) if layer else bits.image(self.members)
@@ -118,10 +115,7 @@ class Stack(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = self.act_quantisers[layer](x)
             weight = self.weight_quantisers[layer](weight)
-            if self.quick and layer < last:
-                x = F.relu(_Linear.apply(x, weight, bias))
-                continue
-            x = torch.baddbmm(bias, x, weight.transpose(1, 2))
+            x = _Linear.apply(x, weight, bias)
             x = F.relu(x) if layer < last else x
         return x
 
