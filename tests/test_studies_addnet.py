@@ -315,4 +315,5 @@ def test_smoke_defaults_are_few():
     found = {"mnist5k/perceptron": FOUND[TASKS[2]]}
     cells = addnet.cells(AddNet(), found)
     # The start, 3 methods, 3 published sets, 2 found ones of the 2-Add and the 3-Add, a width
-    assert len(cells) == 2 * (1 + 3 + 3 + 2 * 2 + 1) and {one.network for one in cells} == {"perceptron"}
+    assert len(cells) == 2 * (1 + 3 + 3 + 2 * 2 + 1)
+    assert {one.network for one in cells} == {"perceptron"}

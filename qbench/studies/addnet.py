@@ -54,8 +54,8 @@ def cells(p: AddNet, found: Sets | None = None) -> list[Cell]:
     For every task and seed: the float32 network that is pre-trained, and from its weights every
     method, float32 among them, and every multiplier with each of the sets, all with one recipe; the
     first set also with the other widths of activations. `found` has the "matched" and "worst" sets,
-    by task ("cifar10/resnet20") and `label`, of the multipliers that are enumerated. Raises `AddnetError` where it lacks one
-    that is asked for, and for a set that is none.
+    by task ("cifar10/resnet20") and `label`, of the multipliers that are enumerated. Raises
+    `AddnetError` where it lacks one that is asked for, and for a set that is none.
     """
     return [
         cell for task in p.tasks for seed in p.seeds for cell in _cells(p, task, seed, found or {})

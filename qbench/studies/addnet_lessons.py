@@ -90,7 +90,7 @@ def _distances(distances: pd.DataFrame) -> list[str]:
             line += f"{'nearer' if nearer else 'farther'} ({of['unoptimised']:.2f} nats) than its "
             line += f"optimised 3-Add ({of['3-Add']:.2f})"
             if nearer:
-                line += ": these weights are no Gaussian, and a set that matches others' is no match"
+                line += ": what matches other weights need not match these"
             lines.append(line)
     return lines
 
