@@ -7,7 +7,7 @@ import pytest
 from qbench import chapters, parameters, paths, store, sweep
 from qbench.distillation import runs
 from qbench.hardware.synthesis import synthesise_scaled
-from qbench.studies import distillation, syq_hardware
+from qbench.studies import addnet_area, addnet_sets, distillation, syq_hardware
 
 
 def published():
@@ -71,6 +71,21 @@ def test_the_book_finds_the_units_of_chapter_11_stored():
     there = published()
     for spec in syq_hardware.asked(p.units):
         assert store.key(store.spec(synthesise_scaled, **spec)) in there, spec
+
+
+def test_the_book_finds_the_multipliers_of_chapter_12_stored(monkeypatch):
+    """Else building the book would need Yosys and minutes, and half a minute for the 4-Add."""
+
+    def look_up(function, **parameters):
+        spec = store.spec(function, **parameters)
+        assert store.key(spec) in there, spec
+        return there[store.key(spec)].table()
+
+    monkeypatch.setattr(store, "run", look_up)
+    p = parameters.check("12_addnet", **chapters.parameters(chapters.find("12"), "published", {}))
+    there = published()
+    assert len(addnet_area.synthesised(p)) == 5 * len(p.input_bits) + 5
+    assert addnet_sets.numbers()["4-Add"].notna().sum() == 4
 
 
 def test_every_published_result_is_whole_and_says_where_it_comes_from():

@@ -15,6 +15,7 @@ ALL = {
     "tasks": TASKS,
     "width": 1,
     "sets": ["published", "unoptimised", "matched", "worst"],
+    "enumerated": ["2-Add", "3-Add", "4-Add"],
     "methods": ["float32", "8-bit", "6-bit", "4-bit", "ternary", "binary"],
     "act_widths": [2, 8, 16],
     "images": None,
@@ -296,6 +297,9 @@ def test_what_is_matched_are_the_weights_of_the_first_seed(monkeypatch):
         {"methods": ["7-bit"]},
         {"act_bits": 17},
         {"act_widths": [8, 0]},
+        {"enumerated": ["1-Add"]},
+        {"input_bits": [1]},
+        {"input_bits": [33]},
         {"width": 0},
         {"epochs": 0},
         {"seeds": [0, 0]},
@@ -308,5 +312,8 @@ def test_refused_parameters(wrong):
 
 
 def test_smoke_defaults_are_few():
-    cells = addnet.cells(AddNet())
-    assert len(cells) == 2 * (1 + 3 + 3) and {one.network for one in cells} == {"perceptron"}
+    found = {"mnist5k/perceptron": FOUND[TASKS[2]]}
+    cells = addnet.cells(AddNet(), found)
+    # The start, 3 methods, 3 published sets, 2 found ones of the 2-Add and the 3-Add, a width
+    assert len(cells) == 2 * (1 + 3 + 3 + 2 * 2 + 1)
+    assert {one.network for one in cells} == {"perceptron"}

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from qbench.errors import UserError, nearest
 
+from .addnet import AddNet
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
 from .pruning import FilterPruning
@@ -24,6 +25,7 @@ from .types import Parameters, Refused, split
 
 __all__ = [
     "CHAPTERS",
+    "AddNet",
     "Assumed",
     "BitWidthSweep",
     "DenseNetQkd",
@@ -62,6 +64,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "09_qkd_densenets": DenseNetQkd,
     "10_sparse_ternary": SparseTernary,
     "11_syq": SymmetricScales,
+    "12_addnet": AddNet,
     "13_pruning": FilterPruning,
 }
 

@@ -34,6 +34,7 @@ def _there_are(value: int | None, info: ValidationInfo) -> int | None:
     return value
 
 
+InputBits = Annotated[Whole, Field(ge=2, le=32)]
 Task = Annotated[
     str,
     AfterValidator(_task),
@@ -65,16 +66,21 @@ class AddNet(Parameters):
         ["2-Add", "3-Add", "4-Add"], description="multipliers to train with, by their adders"
     )
     sets: ListOf(ChosenSet) = Field(
-        ["published"],
+        ["published", "matched", "worst"],
         description="their coefficients: Table 6.2's, the unoptimised ones of Fig. 6.5 (of a "
         "3-Add), or those that match the pre-trained network's weights best, or worst",
+    )
+    enumerated: ListOf(Rccm) = Field(
+        ["2-Add", "3-Add"],
+        description="multipliers of which all sets are enumerated and compared with the weights, "
+        "and whose matched and worst sets are trained with; the 4-Add takes half a minute",
     )
     methods: ListOf(ComparedWeights) = Field(
         ["float32", "8-bit", "4-bit"], description="what they are compared with"
     )
     act_bits: ActBits = Field(8, description="bits of the activations; 32: float32")
     act_widths: ListOf(ActBits) = Field(
-        [8], description="bits of the activations at which the first of the multipliers is trained"
+        [4, 8], description="bits of the activations with which the first set is trained"
     )
     pretrain_epochs: Whole = Field(
         2, ge=1, description="passes over the training images of the float32 network at the start"
@@ -83,5 +89,8 @@ class AddNet(Parameters):
     learning_rate: Number = Field(0.001, gt=0, le=1, description="of Adam, at the start of both")
     batch_size: Whole = Field(16, ge=2, le=10_000, description="images a training step")
     images: TaskImages = Field(400, description="training images; None: all")
+    input_bits: ListOf(InputBits) = Field(
+        [4, 5, 8, 9, 10, 16], description="widths of input at which multipliers are synthesised"
+    )
     seeds: ListOf(Seed) = Field([0, 1], description="random seeds; one training with each")
     workers: Workers = Field(None, description="processes that train at once; None: one a core")

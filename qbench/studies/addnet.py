@@ -53,9 +53,9 @@ def cells(p: AddNet, found: Sets | None = None) -> list[Cell]:
 
     For every task and seed: the float32 network that is pre-trained, and from its weights every
     method, float32 among them, and every multiplier with each of the sets, all with one recipe; the
-    first multiplier also with the other widths of activations. `found` has the "matched" and
-    "worst" sets, by task ("cifar10/resnet20") and `label`. Raises `AddnetError` where it lacks one
-    that is asked for, and for a set that is none.
+    first set also with the other widths of activations. `found` has the "matched" and "worst" sets,
+    by task ("cifar10/resnet20") and `label`, of the multipliers that are enumerated. Raises
+    `AddnetError` where it lacks one that is asked for, and for a set that is none.
     """
     return [
         cell for task in p.tasks for seed in p.seeds for cell in _cells(p, task, seed, found or {})
@@ -75,16 +75,19 @@ def _cells(p: AddNet, task: str, seed: int, found: Sets) -> Iterator[Cell]:
     yield Cell(dataset, network, PRETRAINED, 32, seed, start)
     for name in p.methods:
         yield cell(name, 32 if name == "float32" else p.act_bits, **METHODS[name])
-    for rccm in p.rccms:
-        for which in p.sets:
-            if which == "unoptimised" and rccm != UNOPTIMISED:
-                continue
-            name = label(rccm, which)
-            coefficients = _coefficients(name, rccm, which, found.get(task, {}), task)
-            first = rccm == p.rccms[0] and which == p.sets[0]
-            others = [bits for bits in p.act_widths if first and bits != p.act_bits]
-            for bits in (p.act_bits, *others):
-                yield cell(name, bits, method="addnet", codebook=coefficients)
+    chosen = [(rccm, which) for rccm in p.rccms for which in p.sets if _there_is(p, rccm, which)]
+    for place, (rccm, which) in enumerate(chosen):
+        name = label(rccm, which)
+        coefficients = _coefficients(name, rccm, which, found.get(task, {}), task)
+        others = [bits for bits in p.act_widths if not place and bits != p.act_bits]
+        for bits in (p.act_bits, *others):
+            yield cell(name, bits, method="addnet", codebook=coefficients)
+
+
+def _there_is(p: AddNet, rccm: str, which: str) -> bool:
+    if which in FOUND:
+        return rccm in p.enumerated
+    return which == "published" or rccm == UNOPTIMISED
 
 
 def _coefficients(

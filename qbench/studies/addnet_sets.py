@@ -1,0 +1,216 @@
+"""Chapter 12: coefficient sets, all of them, and which of them a network's weights look like.
+
+Tables 6.1 to 6.3 and Fig. 6.5 of Faraone 2021; what joins `hardware.rccm_matching` to `addnet`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from qbench import reference, store
+from qbench.addnet.codebooks import FARAONE, published
+from qbench.hardware import rccm, rccm_matching, rccm_sets
+from qbench.hardware.rccm_matching import BINS, Matching
+from qbench.hardware.rccm_sets import Space
+from qbench.parameters.addnet import AddNet
+
+from .addnet import Sets, label
+
+LIVE = ("2-Add", "3-Add")  # counted in an instant; the counts of the 4-Add are stored
+READINGS = {  # which configurations, and which sets are one: see `rccm_sets`
+    "increasing shifts": Space(),
+    "the same, sets a power of two apart once": Space(scaled=True),
+    "increasing shifts, the first 0": Space(from_zero=True),
+    "any shifts": Space(order="any"),
+}
+
+Matchings = Mapping[str, Mapping[str, Matching]]  # by task and multiplier
+
+
+def regenerated() -> pd.DataFrame:
+    """Table 6.2 from the configurations of Table 6.3, as printed and with the lost minus sign.
+
+    Columns: `multiplier`, `topology_b` (what its select value 01 does), `published` and `ours` (how
+    many coefficients), `shared` (in both sets) and `verdict`, on the sets themselves.
+    """
+    printed = reference.load(FARAONE, "table_6_2").set_index(["rccm", "quantity"])["value"]
+    rows = []
+    for name in rccm.WIRING:
+        for as_printed in (True, False):
+            circuit = rccm.published(name, as_printed=as_printed)
+            ours, theirs = set(circuit.codebook.tolist()), set(published()[name])
+            other = "erratum" if as_printed else "differs"
+            rows.append(
+                {"multiplier": name, "topology_b": circuit.adders[-1].operations[1]}
+                | {"published": int(printed[name, "coefficients"]), "ours": len(ours)}
+                | {"shared": len(ours & theirs), "verdict": "exact" if ours == theirs else other}
+            )
+    return pd.DataFrame(rows)
+
+
+def configurations() -> pd.DataFrame:
+    """Table 6.3 as it must be, and the wiring of Fig. 6.4: a row an adder.
+
+    Columns: `multiplier`, `adder`, `a_from` and `b1_from`, what it does at the select values 00 to
+    11, `shifts` of its ports, and `factors`: what it multiplies x by.
+    """
+    rows = []
+    for name, wiring in rccm.WIRING.items():
+        circuit = rccm.published(name)
+        for place, (adder, (a, b1)) in enumerate(zip(circuit.adders, wiring, strict=True)):
+            row = {"multiplier": name, "adder": f"{place + 1} ({adder.topology})"}
+            row |= {"a_from": _source(a), "b1_from": _source(b1)}
+            row |= dict(zip(("00", "01", "10", "11"), adder.operations, strict=True))
+            row["shifts"] = " ".join(map(str, adder.shifts))
+            factors = np.unique(circuit.levels[place])
+            several = len(factors) > 4
+            row["factors"] = f"{len(factors)} of them" if several else _listed(factors)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _source(number: int) -> str:
+    return f"adder {number}" if number else "x"
+
+
+def _listed(values: Sequence[int]) -> str:
+    return " ".join(map(str, values))
+
+
+@store.method(version=1)
+def counted(*, multiplier: str, order: str, from_zero: bool, scaled: bool) -> pd.DataFrame:
+    """`rccm_sets.counts` of one multiplier and space: one row."""
+    return rccm_sets.counts([multiplier], [Space(order, from_zero, scaled)])
+
+
+def asked() -> list[dict[str, object]]:
+    """The parameters of `counted` that the page looks up: of the 4-Add, but for any shifts."""
+    return [
+        {"multiplier": "4-Add", **vars(space)}
+        for space in READINGS.values()
+        if space.order == "increasing"
+    ]
+
+
+def numbers() -> pd.DataFrame:
+    """Table 6.1 by reading: how many different sets there are, a row a reading, the printed last.
+
+    The 2-Add and the 3-Add are enumerated, the 4-Add is looked up; NaN is what takes too long.
+    """
+    live = rccm_sets.counts(LIVE, list(READINGS.values()))
+    found = pd.concat([live, *(store.run(counted, **one) for one in asked())])
+    keys = ["order", "from_zero", "scaled"]
+    wide = found.pivot(index=keys, columns="rccm", values="unique_coefficient_sets")
+    rows = [
+        {"reading": name, **wide.loc[(space.order, space.from_zero, space.scaled)]}
+        for name, space in READINGS.items()
+    ]
+    return pd.DataFrame([*rows, {"reading": "printed in Table 6.1", **_printed()}])
+
+
+def _printed() -> dict[str, float]:
+    rows = reference.load(FARAONE, "table_6_1")
+    rows = rows[rows["quantity"] == "unique_coefficient_sets"]
+    return dict(zip(rows["rccm"], rows["value"], strict=True))
+
+
+def matchings(p: AddNet, counts: Mapping[str, np.ndarray]) -> Matchings:
+    """Every set of the multipliers that `p` has enumerated, compared with the weights of each task.
+
+    `counts` are those of `addnet.matched_with`. Sets are enumerated once for all tasks.
+    """
+    found: dict[str, dict[str, Matching]] = {task: {} for task in counts}
+    for name in p.enumerated:
+        every = rccm_sets.enumerate_sets(name)
+        for task, histogram in counts.items():
+            found[task][name] = rccm_matching.match(every, histogram)
+    return found
+
+
+def chosen(p: AddNet, found: Matchings) -> Sets:
+    """The "matched" and the "worst" set of each task and multiplier, as `addnet.cells` wants them.
+
+    Matched is the largest of the five nearest sets, as in the thesis; worst is the farthest one of
+    that size: both have as many coefficients, so that only their places differ.
+    """
+    return {
+        task: {
+            label(name, which): tuple(one.sets.coefficients(number).tolist())
+            for name, one in of.items()
+            for which, number in _pair(one)
+        }
+        for task, of in found.items()
+    }
+
+
+def _pair(one: Matching) -> Iterator[tuple[str, int]]:
+    best = one.best()
+    yield "matched", best
+    yield "worst", one.worst(int(one.sets.sizes[best]))
+
+
+def divergences(
+    counts: Mapping[str, np.ndarray], found: Sets, *, pseudo_counts: Sequence[float] = (0.5,)
+) -> pd.DataFrame:
+    """How far sets are from the weights of each task (6.2), the published ones first.
+
+    Columns: `task`, `set`, `coefficients`, `empty` (bins without one), and for each pseudo-count
+    `divergence`, in nats; with several, `divergence_0.5` and so on.
+    """
+    rows = []
+    for task, histogram in counts.items():
+        for name, values in (published() | dict(found.get(task, {}))).items():
+            row = {"task": task, "set": name, "coefficients": len(values)}
+            row["empty"] = int((_shares(values) == 0).sum())
+            for epsilon in pseudo_counts:
+                key = "divergence" + (f"_{epsilon:g}" if len(pseudo_counts) > 1 else "")
+                row[key] = rccm_matching.divergence(values, histogram, epsilon)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def nearest(found: Matchings, top: int = 5) -> pd.DataFrame:
+    """The nearest sets of each task and multiplier: `task`, `multiplier` and `Matching.table`,
+    with the positive coefficients of each set, and `chosen`: whether it is the matched one.
+    """
+    parts = []
+    for task, of in found.items():
+        for name, one in of.items():
+            rows = one.table(top)
+            best = one.best(top)
+            magnitudes = [_positive(one.sets.coefficients(int(number))) for number in rows["set"]]
+            rows = rows.assign(positive=magnitudes, chosen=rows["set"].eq(best))
+            rows.insert(0, "multiplier", name)
+            rows.insert(0, "task", task)
+            parts.append(rows.drop(columns="set"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _positive(values: Sequence[int], most: int = 12) -> str:
+    above = [int(value) for value in values if value > 0]
+    return _listed(above[:most]) + (" …" if len(above) > most else "")
+
+
+def distributions(histogram: np.ndarray, found: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """Fig. 6.5: shares (%) of the weights and of each set's coefficients in equal bins of −M … M.
+
+    Columns: `set`, `what` ("weights" or "coefficients"), `place` (the middle of the bin, in units
+    of M) and `share`. The sets of the thesis first, then those of `found`.
+    """
+    middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
+    weights = 100 * histogram / histogram.sum()
+    rows = []
+    for name, values in (published() | dict(found)).items():
+        shares = {"weights": weights, "coefficients": 100 * _shares(values)}
+        for what, of in shares.items():
+            same = {"set": name, "what": what}
+            rows += [same | {"place": x, "share": y} for x, y in zip(middles, of, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def _shares(values: Sequence[int]) -> np.ndarray:
+    """The share of a set's coefficients in each bin, as `rccm_matching` has bins."""
+    most = max(map(abs, values))
+    places = np.minimum((np.asarray(values) + most) * BINS // (2 * most), BINS - 1)
+    return np.bincount(places, minlength=BINS) / len(values)
