@@ -1,19 +1,17 @@
 """Trainings by the methods of chapter 6: codebooks × scales, one recipe, starts, refusals."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 from distillation_toy import same
+from small_runs_toy import few
 from store_toy import empty_stores
 from training_toy import Stop
 
-from qbench import checkpoints, data, lineages, store, threads
+from qbench import checkpoints, lineages, store, threads
 from qbench import training as loops
 from qbench.addnet import AddnetError, codebooks, runs
 from qbench.addnet.networks import Rounding
-from qbench.data import Dataset, Split
 from qbench.quantizers.codebook import Codebook, uniform
 from qbench.quantizers.networks import Quantised
 
@@ -37,15 +35,6 @@ METHODS = {
     "binary": {"method": "binary"},
 }
 LAYERS = ["fc1", "fc2", "fc3", "fc4"]
-
-
-@cache
-def few() -> Dataset:
-    """30 digits of each part."""
-    digits = data.load("mnist5k", size=32, normalise="standard", subset=40)
-    parts = (digits.train, digits.valid, digits.test)
-    cut = [Split(part.images[:30], part.labels[:30]) for part in parts]
-    return Dataset(digits.name, digits.classes, *cut)
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,14 @@
 """Stored trainings of pruned networks: resumed to the same numbers, chains, thresholds."""
 
-from functools import cache
-
 import pytest
 import torch
 from distillation_toy import same
+from small_runs_toy import few
 from store_toy import empty_stores
 from training_toy import Stop
 
-from qbench import checkpoints, data, threads
+from qbench import checkpoints, threads
 from qbench import training as loops
-from qbench.data import Dataset, Split
 from qbench.pruning import PruningError, measures, rankings, rebuilding, runs
 
 TOY = {
@@ -31,15 +29,6 @@ WAYS = {
     "pruned": PRUNED,
     "random": PRUNED | {"ranking": "random", "seed": 3},
 }
-
-
-@cache
-def few() -> Dataset:
-    """30 digits of each part."""
-    digits = data.load("mnist5k", size=32, normalise="standard", subset=40)
-    parts = (digits.train, digits.valid, digits.test)
-    cut = [Split(part.images[:30], part.labels[:30]) for part in parts]
-    return Dataset(digits.name, digits.classes, *cut)
 
 
 @pytest.fixture(autouse=True)

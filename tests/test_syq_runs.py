@@ -1,17 +1,15 @@
 """Trainings by the methods of chapter 5: codes × scales, one recipe, starts, refusals."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 from distillation_toy import same
+from small_runs_toy import few
 from store_toy import empty_stores
 from training_toy import Stop
 
-from qbench import checkpoints, data, paths, store, threads
+from qbench import checkpoints, paths, store, threads
 from qbench import training as loops
-from qbench.data import Dataset, Split
 from qbench.quantizers.networks import Quantised
 from qbench.syq import SyqError, networks, runs
 
@@ -36,15 +34,6 @@ METHODS = {
     "dorefa-2": {"method": "dorefa", "weight_bits": 2},
 }
 SCALES = {"pixel": (2, 3), "row": (2,), "layer": ()}  # dimensions with scales of their own
-
-
-@cache
-def few() -> Dataset:
-    """30 digits of each part."""
-    digits = data.load("mnist5k", size=32, normalise="standard", subset=40)
-    parts = (digits.train, digits.valid, digits.test)
-    cut = [Split(part.images[:30], part.labels[:30]) for part in parts]
-    return Dataset(digits.name, digits.classes, *cut)
 
 
 @pytest.fixture(autouse=True)

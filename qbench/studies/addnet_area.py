@@ -88,13 +88,6 @@ def slopes(fabric: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def table_of(fabric: pd.DataFrame) -> pd.DataFrame:
-    """Look-up tables: a row a width of input, a column a multiplier."""
-    rows = against_width(fabric)
-    wide = rows.pivot(index="input_bits", columns="multiplier", values="lut")
-    return wide[list(rows["multiplier"].unique())].rename(columns=TITLES).reset_index()
-
-
 def savings(fabric: pd.DataFrame) -> pd.DataFrame:
     """LUTs saved at 9 bits of input (section 6.7.1), against both baselines.
 
