@@ -225,20 +225,20 @@ def test_the_table_names_who_is_alike(monkeypatch):
 
 def test_the_thread_that_waited_longest_counts():
     before, after = {"1": 5, "2": 10, "3": 7}, {"1": 6, "2": 50, "4": 1000}
-    assert timing._longest(before, after) == 40
-    assert math.isnan(timing._longest({}, {}))
+    assert timing.longest_wait(before, after) == 40
+    assert math.isnan(timing.longest_wait({}, {}))
 
 
 def test_waiting_is_a_share_of_the_rounds(device, monkeypatch):
-    monkeypatch.setattr(timing, "_queued", lambda: {"main": device.now // 4})
+    monkeypatch.setattr(timing, "queued", lambda: {"main": device.now // 4})
     assert latency("net", rounds=3, per_round=8, seconds=1).waited == 0.25
-    monkeypatch.setattr(timing, "_queued", lambda: {})
+    monkeypatch.setattr(timing, "queued", lambda: {})
     assert math.isnan(latency("net", rounds=3, per_round=8, seconds=1).waited)
 
 
 def test_a_system_that_does_not_tell_is_no_error(monkeypatch):
     monkeypatch.setattr(timing, "Path", lambda name: SimpleNamespace(iterdir=no_such_folder))
-    assert timing._queued() == {}
+    assert timing.queued() == {}
 
 
 def no_such_folder():

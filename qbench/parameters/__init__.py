@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from qbench.errors import UserError, nearest
 
 from .addnet import AddNet
+from .devices import Devices
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
 from .pruning import FilterPruning
@@ -29,6 +30,7 @@ __all__ = [
     "Assumed",
     "BitWidthSweep",
     "DenseNetQkd",
+    "Devices",
     "DistillationSurface",
     "Evolution",
     "FilterPruning",
@@ -66,6 +68,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "11_syq": SymmetricScales,
     "12_addnet": AddNet,
     "13_pruning": FilterPruning,
+    "14_devices": Devices,
 }
 
 

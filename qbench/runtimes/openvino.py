@@ -10,6 +10,7 @@ import numpy as np
 
 from qbench import paths
 
+from .backends import Backend, Classifier, Runner, pixels
 from .errors import RuntimesError, library, whole
 
 AT_ONCE = 64  # images a call where the network takes any number
@@ -99,17 +100,32 @@ class Network:
 
 
 def load(
-    file: Path, device: str = "CPU", *, batch: int | None = None, threads: int | None = None
+    file: Path,
+    device: str = "CPU",
+    *,
+    batch: int | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    profiled: bool = False,
 ) -> Network:
     """Compile an ONNX file or an IR for `device`, optimised for the latency of one request.
 
     `batch` fixes the number of images a call, which is quicker than leaving it open (None).
-    `threads` is how many the CPU may use, None as many as OpenVINO chooses. Raises `RuntimesError`
-    for an unknown device, a file that is missing or no network, one that is not from images to
-    classes, and a batch that it does not take.
+    `threads` is how many the CPU may use, None as many as OpenVINO chooses. `precision` is what it
+    computes in where the network has no integers: float32, bfloat16 or float16; None leaves it to
+    OpenVINO, which takes bfloat16 where the CPU has it. `profiled` counts the time of each kernel
+    (`profile`). Raises `RuntimesError` for an unknown device or precision, a file that is missing
+    or no network, one that is not from images to classes, and a batch that it does not take.
     """
     device = device_name(device)
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if precision is not None:
+        if precision not in PRECISIONS.values():
+            known = ", ".join(PRECISIONS.values())
+            raise RuntimesError(f"precision must be one of {known}, not {precision!r}.")
+        settings["INFERENCE_PRECISION_HINT"] = {v: k for k, v in PRECISIONS.items()}[precision]
+    if profiled:
+        settings["PERF_COUNT"] = True
     if batch is not None:
         batch = whole("batch", batch, 1)
     if threads is not None:
@@ -141,6 +157,26 @@ def load(
         image_shape=shape,
         classes=classes,
         request=compiled.create_infer_request(),
+    )
+
+
+def runner(
+    backend: Backend, classifier: Classifier, *, batch: int, threads: int, seed: int
+) -> Runner:
+    """See `backends.opened`. Next to integers, and in float32, it computes in float32."""
+    precision = "float32" if backend.integer else backend.precision
+    network = load(classifier.onnx, "CPU", batch=batch, threads=threads, precision=precision)
+    images = pixels(network.image_shape, batch, seed)
+    network.request.set_input_tensor(library("openvino").Tensor(images))
+    infer = network.request.infer
+
+    def logits(others: np.ndarray) -> np.ndarray:
+        found = network.logits(others)
+        network.request.set_input_tensor(library("openvino").Tensor(images))
+        return found
+
+    return Runner(
+        run=lambda: infer(share_outputs=True), logits=logits, precision=network.precision
     )
 
 

@@ -13,7 +13,7 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,8 @@ class Latency:
     machine. It is NaN where the system does not tell (all but Linux). `fastest_ms` is the shortest
     of the requests, the one that other work interrupted least: of a busy machine's figures the
     nearest to an idle one's, more so with one thread and with more `seconds`, and still too long
-    where no request ran through.
+    where no request ran through. `p95_ms` and `p99_ms` are the times within which 95 and 99 of 100
+    requests were answered, of all rounds together.
     """
 
     median_ms: float
@@ -60,6 +61,8 @@ class Latency:
     precision: str
     batch: int
     threads: int | None
+    p95_ms: float = math.nan
+    p99_ms: float = math.nan
 
     @property
     def spread(self) -> float:
@@ -143,7 +146,7 @@ def by_turns(
     medians: dict[str, list[float]] = {name: [] for name in files}
     samples: dict[str, list[int]] = {name: [] for name in files}
     waited = dict.fromkeys(files, 0.0)
-    with measuring(), _no_garbage_collection():
+    with measuring(), no_garbage_collection():
         if not fresh:
             for network in networks.values():
                 _warm(network, warm_up, share)
@@ -153,9 +156,9 @@ def by_turns(
                     networks[name] = loaded(file)
                     _warm(networks[name], warm_up, share)
                 network = networks[name]
-                queued, clock = _queued(), time.perf_counter_ns()
+                queued, clock = queued(), time.perf_counter_ns()
                 times = _requests(network, per_round, LEAST, share)
-                waited[name] += _longest(queued, _queued()) / (time.perf_counter_ns() - clock)
+                waited[name] += longest_wait(queued, queued()) / (time.perf_counter_ns() - clock)
                 medians[name].append(float(np.median(times)) / 1e6)
                 samples[name] += times
     return {
@@ -219,7 +222,8 @@ def measuring() -> Iterator[None]:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """Python's garbage collector rests meanwhile."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -236,30 +240,40 @@ def _give_images(network: Network, seed: int) -> None:
 
 
 def _requests(network: Network, most: int, least: int, seconds: float) -> list[int]:
-    """Nanoseconds of each of `most` requests, or of fewer once the time is up."""
-    infer, clock = network.request.infer, time.perf_counter_ns
+    infer = network.request.infer
+    return repeat(lambda: infer(share_outputs=True), most, least, seconds)
+
+
+def repeat(request: Callable[[], object], most: int, least: int, seconds: float) -> list[int]:
+    """Nanoseconds of each of `most` requests, or of fewer, `least` at least, once the time is up."""
+    clock = time.perf_counter_ns
     times: list[int] = []
     end = clock() + int(seconds * 1e9)
     while len(times) < most and (len(times) < least or clock() < end):
         begin = clock()
-        infer(share_outputs=True)
+        request()
         times.append(clock() - begin)
     return times
 
 
 def _warm(network: Network, least: int, seconds: float) -> None:
+    infer = network.request.infer
+    warm(lambda: infer(share_outputs=True), least, seconds)
+
+
+def warm(request: Callable[[], object], least: int, seconds: float) -> None:
     """At least so many requests, then blocks of 10 until one is not much quicker than the last."""
     end = time.perf_counter() + seconds
-    _requests(network, least, least, 0)
+    repeat(request, least, least, 0)
     before = math.inf
     while time.perf_counter() < end:
-        now = float(np.median(_requests(network, 10, 1, seconds)))
+        now = float(np.median(repeat(request, 10, 1, seconds)))
         if now > (1 - STEADY) * before:
             return
         before = now
 
 
-def _queued() -> dict[str, int]:
+def queued() -> dict[str, int]:
     """Nanoseconds that each thread of this process has stood in the queue for a processor."""
     try:
         return {
@@ -270,13 +284,14 @@ def _queued() -> dict[str, int]:
         return {}
 
 
-def _longest(before: dict[str, int], after: dict[str, int]) -> float:
-    """How long the thread that waited longest did, between two calls of `_queued`."""
+def longest_wait(before: dict[str, int], after: dict[str, int]) -> float:
+    """How long the thread that waited longest did, between two calls of `queued`."""
     return max((after[task] - before[task] for task in after.keys() & before), default=math.nan)
 
 
 def _summary(network: Network, medians: list[float], samples: list[int], waited: float) -> Latency:
     low, middle, high = np.quantile(medians, [0.25, 0.5, 0.75])
+    p95, p99 = np.quantile(samples, [0.95, 0.99]) / 1e6
     return Latency(
         median_ms=float(middle),
         low_ms=float(low),
@@ -289,4 +304,6 @@ def _summary(network: Network, medians: list[float], samples: list[int], waited:
         precision=network.precision,
         batch=network.batch,
         threads=network.threads,
+        p95_ms=float(p95),
+        p99_ms=float(p99),
     )

@@ -1,0 +1,195 @@
+"""Latency and throughput of networks in several runtimes, over batch sizes and threads.
+
+What is compared is measured by turns: in each round every contender has its turn, so that drift and
+other work strike all alike. A turn begins with a request that is not counted, which brings weights
+and threads back after the others' turns, and is many requests one after another, one at a time.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from . import machine
+from .backends import Backend, Classifier, Runner, opened
+from .energy import Meter, meter
+from .errors import RuntimesError, whole
+from .timing import longest_wait, measuring, no_garbage_collection, queued, repeat, warm
+
+MOST = 10_000  # requests a turn
+SLOW = 2.0  # times the median: a request that takes longer is an outlier
+COLUMNS = (
+    "network", "runtime", "precision", "device", "batch", "threads", "ms", "low_ms", "high_ms",
+    "p95_ms", "p99_ms", "fastest_ms", "images_per_second", "low_rate", "high_rate", "requests",
+    "outliers", "waited", "joules", "energy_by", "load", "mhz",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A network in a backend."""
+
+    classifier: Classifier
+    backend: Backend
+
+    @property
+    def name(self) -> str:
+        return f"{self.classifier.name}: {self.backend.name}"
+
+
+def contenders(
+    classifiers: Iterable[Classifier], backends: Iterable[Backend]
+) -> list[Contender]:
+    """Every network in every backend that is here and computes it."""
+    backends = [one for one in backends if not one.missing]
+    return [
+        Contender(network, one) for network in classifiers for one in backends if network.fits(one)
+    ]
+
+
+def measured(
+    asked: Sequence[Contender],
+    *,
+    batches: Sequence[int] = (1,),
+    threads: Sequence[int] = (1,),
+    rounds: int = 5,
+    seconds: float = 0.2,
+    latency_seconds: float | None = None,
+    meters: Mapping[str, Meter] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Each of `asked` with each number of images a batch and threads, by turns: a row each.
+
+    A turn lasts `seconds`, at least one request, or with a batch of 1 `latency_seconds` (None: the
+    same); there are `rounds` of them. On a GPU only the most `threads` are used. `meters` says
+    where joules come from, by device; what has none gets `energy.meter`.
+
+    Columns: `network`, `runtime`, `precision`, `device`, `batch`, `threads`; `ms` a request, the
+    median of the rounds' medians, with their quartiles `low_ms` and `high_ms`; `p95_ms` and
+    `p99_ms` of all requests, `fastest_ms`, the quickest; `images_per_second`, the median over
+    rounds of images by time, with quartiles `low_rate` and `high_rate`; `requests`; `outliers`, the
+    share of requests that took more than twice the median; `waited`, the share of the time for
+    which a thread that had work waited for a processor (0 on an idle machine, NaN where the system
+    does not tell); `joules` an image and `energy_by`, RAPL, NVML, power × time or none; `load` and
+    `mhz` of the machine as the first turn began, with this measurement's own work.
+
+    Waits while another process measures. Raises `RuntimesError` for nothing asked and for numbers
+    that are not positive.
+    """
+    if not asked:
+        raise RuntimesError("there must be at least one contender that is here, and is none.")
+    rounds = whole("rounds", rounds, 1)
+    batches = [whole("batches", one, 1) for one in batches]
+    threads = [whole("threads", one, 1) for one in threads]
+    latency_seconds = seconds if latency_seconds is None else latency_seconds
+    for name, value in (("seconds", seconds), ("latency_seconds", latency_seconds)):
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise RuntimesError(f"{name} must be a positive finite number, not {value!r}.")
+    meters = dict(meters or {})
+    for device in {one.backend.device for one in asked} - meters.keys():
+        meters[device] = meter(device)
+    rows = []
+    with measuring(), no_garbage_collection(), _same_threads_after():
+        for count in threads:
+            here = [one for one in asked if _on_these_threads(one, count, threads)]
+            for batch in batches:
+                share = latency_seconds if batch == 1 else seconds
+                found = _cell(here, batch, count, rounds, share, meters, seed)
+                rows += found
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@dataclass
+class _Turns:
+    """What the turns of one contender gave."""
+
+    medians: list[float]
+    rates: list[float]
+    samples: list[int]
+    waited: float = 0.0
+    joules: float = 0.0
+
+
+def _cell(
+    asked: Sequence[Contender],
+    batch: int,
+    threads: int,
+    rounds: int,
+    seconds: float,
+    meters: Mapping[str, Meter],
+    seed: int,
+) -> list[dict[str, object]]:
+    how = {"batch": batch, "threads": threads, "seed": seed}
+    runners = [opened(one.backend, one.classifier, **how) for one in asked]
+    turns = [_Turns([], [], []) for _ in asked]
+    for runner in runners:
+        warm(runner.run, 2, seconds)
+    state = machine.state()
+    for _ in range(rounds):
+        for one, runner, turn in zip(asked, runners, turns, strict=True):
+            _take(turn, runner, batch, seconds, meters[one.backend.device])
+    return [
+        _row(one, turn, batch, threads, meters[one.backend.device].how) | state
+        for one, turn in zip(asked, turns, strict=True)
+    ]
+
+
+def _take(turn: _Turns, runner: Runner, batch: int, seconds: float, joules: Meter) -> None:
+    runner.run()  # after the others' turns
+    waiting, counter = queued(), joules.read()
+    times = repeat(runner.run, MOST, 1, seconds)
+    took = sum(times) / 1e9
+    turn.joules += joules.joules(counter, took)
+    turn.waited += longest_wait(waiting, queued()) / (took * 1e9)
+    turn.medians.append(float(np.median(times)) / 1e6)
+    turn.rates.append(batch * len(times) / took)
+    turn.samples += times
+
+
+def _row(
+    one: Contender, turn: _Turns, batch: int, threads: int, energy_by: str
+) -> dict[str, object]:
+    low, middle, high = np.quantile(turn.medians, [0.25, 0.5, 0.75])
+    slow, rate, fast = np.quantile(turn.rates, [0.25, 0.5, 0.75])
+    p95, p99 = np.quantile(turn.samples, [0.95, 0.99]) / 1e6
+    samples = np.asarray(turn.samples)
+    return {
+        "network": one.classifier.name,
+        "runtime": one.backend.runtime,
+        "precision": one.backend.precision,
+        "device": one.backend.device,
+        "batch": batch,
+        "threads": threads,
+        "ms": float(middle),
+        "low_ms": float(low),
+        "high_ms": float(high),
+        "p95_ms": float(p95),
+        "p99_ms": float(p99),
+        "fastest_ms": float(samples.min()) / 1e6,
+        "images_per_second": float(rate),
+        "low_rate": float(slow),
+        "high_rate": float(fast),
+        "requests": len(samples),
+        "outliers": float((samples > SLOW * np.median(samples)).mean()),
+        "waited": turn.waited / len(turn.medians),
+        "joules": turn.joules / (batch * len(samples)),
+        "energy_by": energy_by,
+    }
+
+
+def _on_these_threads(one: Contender, count: int, threads: Sequence[int]) -> bool:
+    """A GPU's speed does not depend on the processor's threads: it is measured once."""
+    return one.backend.device == "cpu" or count == max(threads)
+
+
+@contextmanager
+def _same_threads_after():
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
