@@ -19,6 +19,7 @@ bench: install  ## speed, measured side by side
 	@$(BIN) tests/bench/sweep.py
 	@$(BIN) tests/bench/students.py
 	@$(BIN) tests/bench/perceptrons.py
+	@$(BIN) tests/bench/devices.py
 
 lint: install  ## ruff: style, imports, formatting
 	@$(BIN) -m ruff check .

@@ -68,4 +68,5 @@ class Devices(Parameters):
     share: Fraction = Field(0.001, description="share of chapter 9's epochs, one at least")
     images: Images = Field(64, description="training images; None: all")
     augment: bool = Field(False, description="mirror, move and turn the training images")
+    tested: Count = Field(200, description="test images whose answers are compared")
     calibrated: Count = Field(64, description="training images that quantisers see")

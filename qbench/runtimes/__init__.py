@@ -10,6 +10,11 @@
 - `agreement`: whether a file still is the network that was trained, `onnx_logits` by ONNX Runtime;
 - `openvino`: `devices`, and `load`, a file compiled for one of them as a `Network`;
 - `timing`: the `latency` of one network, or of several by turns (`by_turns`, `side_by_side`);
+- `backends`: PyTorch, ONNX Runtime and OpenVINO behind one interface, `Backend`, `Classifier` and
+  `Runner`; what is missing on this machine and how to get it;
+- `throughput`: latency and throughput of all of these over batch sizes and threads, by turns;
+- `profile`: which kernels ran, and whether with integers; `integer`: files of 8 bits;
+- `energy`: joules by RAPL or NVML, or power × time; `machine`: its instructions, clock and load;
 - `cost`: `macs`, the work of a network by counting.
 
 OpenVINO, ONNX and ONNX Runtime are imported where they are used. Whatever cannot be is a
@@ -17,6 +22,7 @@ OpenVINO, ONNX and ONNX Runtime are imported where they are used. Whatever canno
 """
 
 from .agreement import Agreement, agreement, onnx_logits
+from .backends import Backend, Classifier, Runner
 from .cost import macs
 from .errors import RuntimesError
 from .export import to_ir, to_onnx
@@ -25,8 +31,11 @@ from .timing import Latency, by_turns, distinguishable, latency, side_by_side
 
 __all__ = [
     "Agreement",
+    "Backend",
+    "Classifier",
     "Latency",
     "Network",
+    "Runner",
     "RuntimesError",
     "agreement",
     "by_turns",

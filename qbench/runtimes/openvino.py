@@ -175,9 +175,7 @@ def runner(
         network.request.set_input_tensor(library("openvino").Tensor(images))
         return found
 
-    return Runner(
-        run=lambda: infer(share_outputs=True), logits=logits, precision=network.precision
-    )
+    return Runner(run=lambda: infer(share_outputs=True), logits=logits, precision=network.precision)
 
 
 def read(file: Path) -> Any:

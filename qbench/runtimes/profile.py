@@ -26,7 +26,9 @@ NOT_MULTIPLY = re.compile(
 # ONNX Runtime's operators that compute with integers: those of ONNX and its own.
 INTEGER_OPS = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|QAttention)")
 # PyTorch's that do the work; the operators around them call these.
-LEAVES = re.compile(r"mkldnn_(convolution|linear)|slow_conv|cudnn_conv|thnn|::addmm|::b?mm$|^quantized::")
+LEAVES = re.compile(
+    r"mkldnn_(convolution|linear)|slow_conv|cudnn_conv|thnn|::addmm|::b?mm$|^quantized::"
+)
 COLUMNS = ("layer", "operation", "kernel", "multiplies", "integer", "calls", "ms")
 
 

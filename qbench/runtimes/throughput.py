@@ -41,9 +41,7 @@ class Contender:
         return f"{self.classifier.name}: {self.backend.name}"
 
 
-def contenders(
-    classifiers: Iterable[Classifier], backends: Iterable[Backend]
-) -> list[Contender]:
+def contenders(classifiers: Iterable[Classifier], backends: Iterable[Backend]) -> list[Contender]:
     """Every network in every backend that is here and computes it."""
     backends = [one for one in backends if not one.missing]
     return [

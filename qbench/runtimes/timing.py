@@ -156,9 +156,9 @@ def by_turns(
                     networks[name] = loaded(file)
                     _warm(networks[name], warm_up, share)
                 network = networks[name]
-                queued, clock = queued(), time.perf_counter_ns()
+                before, clock = queued(), time.perf_counter_ns()
                 times = _requests(network, per_round, LEAST, share)
-                waited[name] += longest_wait(queued, queued()) / (time.perf_counter_ns() - clock)
+                waited[name] += longest_wait(before, queued()) / (time.perf_counter_ns() - clock)
                 medians[name].append(float(np.median(times)) / 1e6)
                 samples[name] += times
     return {
@@ -245,7 +245,7 @@ def _requests(network: Network, most: int, least: int, seconds: float) -> list[i
 
 
 def repeat(request: Callable[[], object], most: int, least: int, seconds: float) -> list[int]:
-    """Nanoseconds of each of `most` requests, or of fewer, `least` at least, once the time is up."""
+    """Nanoseconds of each of `most` requests; of fewer, but `least`, once the time is up."""
     clock = time.perf_counter_ns
     times: list[int] = []
     end = clock() + int(seconds * 1e9)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from qbench import provenance, store
@@ -18,10 +19,9 @@ from qbench.runtimes import backends, machine, profile, throughput
 from qbench.runtimes.backends import Backend, Classifier
 from qbench.runtimes.energy import meter
 
-from .devices_networks import Plan, classifiers, network, pictures, plan
+from .devices_networks import Plan, classifiers, pictures, plan
 from .qkd_densenets import TITLES
 
-CHECKED = 1000  # test images at most, evenly from all classes as they lie
 PROFILED = 8  # images a batch whose kernels are looked at
 PLAIN = "pytorch"  # eager: what the thesis measured with
 
@@ -39,7 +39,7 @@ class Found:
 @store.method(version=1, repeatable=False)
 def speeds(
     *,
-    plan_: Mapping[str, Any],
+    planned: Mapping[str, Any],
     runtimes: Sequence[str],
     precisions: Sequence[str],
     devices: Sequence[str],
@@ -48,14 +48,14 @@ def speeds(
     rounds: int,
     seconds: float,
     latency_seconds: float,
-    machine_: Mapping[str, Any],
+    on: Mapping[str, Any],
 ) -> pd.DataFrame:
     """`throughput.measured` of a network's forms in all backends that are here, by turns.
 
-    `threads` None: one, and as many as there are cores. `machine_` is the fingerprint of the
+    `threads` None: one, and as many as there are cores. `on` is the fingerprint of the
     machine that measures; the rest as in `throughput.measured`.
     """
-    one = plan(plan_)
+    one = plan(planned)
     with classifiers(one) as files:
         asked = throughput.contenders(files, backends.every(runtimes, precisions, devices))
         table = throughput.measured(
@@ -72,32 +72,43 @@ def speeds(
 @store.method(version=1, repeatable=False)
 def checks(
     *,
-    plan_: Mapping[str, Any],
+    planned: Mapping[str, Any],
     runtimes: Sequence[str],
     precisions: Sequence[str],
     devices: Sequence[str],
-    machine_: Mapping[str, Any],
+    tested: int,
+    on: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """What each backend says of test images, and with which kernels; also which is missing.
+    """What each backend says of `tested` test images, with which kernels; also which is missing.
 
     Columns: `network`, `form`, `runtime`, `precision`, `device`, `missing` (why it is not here, of
     the others empty); `accuracy` (%), `reference` (%, that of the same form in PyTorch, of 8 bits
     that of the last form), `classes_differ` between these two of `images`, `difference` of a
     logit at most as a share of the largest logit; `trained`; `multiplying` kernels, how many of
     them are `integer`, and in % of the time `integer_time`, `multiplying_time` and `rest_time`;
-    `kernels`.
+    `names`, the kernels.
     """
-    one = plan(plan_)
+    one = plan(planned)
     every = backends.every(runtimes, precisions, devices)
+    test = pictures(one.dataset).test
+    images, labels = test.images[:tested].numpy(), test.labels[:tested].numpy()
     rows: list[dict[str, Any]] = []
     with classifiers(one) as files:
+        plain = {
+            file.name: _logits(Backend(PLAIN, "float32"), file, images)
+            for file in files
+            if file.model
+        }
         for file in files:
+            expected = plain[one.forms[-1] if file.integer else file.name]
             fitting = [backend for backend in every if file.fits(backend)]
-            rows += [_checked(one, file, backend) for backend in fitting]
+            rows += [_checked(file, backend, images, labels, expected) for backend in fitting]
     return pd.DataFrame(rows).assign(network=one.network, trained=one.trained)
 
 
-def _checked(one: Plan, file: Classifier, backend: Backend) -> dict[str, Any]:
+def _checked(
+    file: Classifier, backend: Backend, images: np.ndarray, labels: np.ndarray, expected: np.ndarray
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "form": file.name,
         "runtime": backend.runtime,
@@ -107,26 +118,20 @@ def _checked(one: Plan, file: Classifier, backend: Backend) -> dict[str, Any]:
     }
     if backend.missing:
         return row
-    test = pictures(one.dataset).test
-    images, labels = test.images[:CHECKED], test.labels[:CHECKED].numpy()
-    form = one.forms[-1] if file.integer else file.name
-    plain = Classifier(form, file.onnx, network(one, form))
-    expected = backends.opened(Backend(PLAIN, "float32"), plain).logits(images.numpy())
-    found = backends.opened(backend, file).logits(images.numpy())
+    found = _logits(backend, file, images)
     about = profile.summary(profile.kernels(backend, file, batch=PROFILED))
-    names = about.pop("names")
-    return (
-        row
-        | {
-            "accuracy": 100 * float((found.argmax(1) == labels).mean()),
-            "reference": 100 * float((expected.argmax(1) == labels).mean()),
-            "classes_differ": int((found.argmax(1) != expected.argmax(1)).sum()),
-            "images": len(labels),
-            "difference": float(abs(found - expected).max() / abs(expected).max()),
-        }
-        | about
-        | {"kernels": names}
-    )
+    answers = {
+        "accuracy": 100 * float((found.argmax(1) == labels).mean()),
+        "reference": 100 * float((expected.argmax(1) == labels).mean()),
+        "classes_differ": int((found.argmax(1) != expected.argmax(1)).sum()),
+        "images": len(labels),
+        "difference": float(abs(found - expected).max() / abs(expected).max()),
+    }
+    return row | answers | about
+
+
+def _logits(backend: Backend, file: Classifier, images: np.ndarray) -> np.ndarray:
+    return backends.opened(backend, file, threads=cores()[-1]).logits(images)
 
 
 def cores() -> list[int]:
@@ -156,14 +161,14 @@ def measured(p: Devices) -> Found:
     more |= {"seconds": p.seconds, "latency_seconds": p.latency_seconds}
     here = machine.fingerprint()
     jobs = [
-        (function, {"plan_": asdict(one)} | asked | extra)
+        (function, {"planned": asdict(one)} | asked | extra)
         for one in plans(p)
-        for function, extra in ((checks, {}), (speeds, more))
+        for function, extra in ((checks, {"tested": p.tested}), (speeds, more))
     ]
     whose = _whose(jobs, here)
     tables: dict[Callable, list[pd.DataFrame]] = {checks: [], speeds: []}
     for function, values in jobs:
-        tables[function].append(store.run(function, **values, machine_=whose))
+        tables[function].append(store.run(function, **values, on=whose))
     return Found(
         speeds=pd.concat(tables[speeds], ignore_index=True),
         checks=pd.concat(tables[checks], ignore_index=True),
@@ -178,7 +183,7 @@ def _whose(
     """The machine whose measurements are shown: this one, but in the book's build one that has
     published all of them, where this one has not. A recomputation is always of this one.
     """
-    specs = [store.spec(function, **values, machine_=here) for function, values in jobs]
+    specs = [store.spec(function, **values, on=here) for function, values in jobs]
     book = os.environ.get("QBENCH_BOOK") == "1" and not os.environ.get("QBENCH_RECOMPUTE")
     if not book or not store.missing(specs):
         return here
@@ -188,9 +193,9 @@ def _whose(
     ]
     found.sort(key=lambda entry: entry.record["date"], reverse=True)
     for entry in found:
-        theirs = entry.spec["parameters"].get("machine_")
+        theirs = entry.spec["parameters"].get("on")
         if theirs and not store.missing(
-            [store.spec(function, **values, machine_=theirs) for function, values in jobs]
+            [store.spec(function, **values, on=theirs) for function, values in jobs]
         ):
             return theirs
     return here
@@ -224,5 +229,3 @@ def described(found: Found) -> str:
 def title(network: str) -> str:
     """`densenet21` → `DenseNet-21`."""
     return TITLES[network]
-
-

@@ -94,7 +94,9 @@ def network(one: Plan, form: str) -> nn.Module:
 
 
 @contextmanager
-def classifiers(one: Plan, *, rounded: Sequence[str] = tuple(ROUNDED)) -> Iterator[list[Classifier]]:
+def classifiers(
+    one: Plan, *, rounded: Sequence[str] = tuple(ROUNDED)
+) -> Iterator[list[Classifier]]:
     """Each form in float32, and the last one rounded, as files that last for the block."""
     with tempfile.TemporaryDirectory(prefix="qbench-") as folder:
         place, made = Path(folder), []

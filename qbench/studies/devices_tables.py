@@ -59,7 +59,7 @@ def how(row: pd.Series | None) -> str:
     if row is None:
         return ""
     name = backends.RUNTIMES[row["runtime"]]
-    at = "" if row["batch"] == 1 else f", batch {row["batch"]}"
+    at = "" if row["batch"] == 1 else f", batch {row['batch']}"
     threads = f", {row['threads']} threads" if row["threads"] > 1 else ", 1 thread"
     kind = row["precision"] if row["precision"] not in ("float32", "int8") else ""
     words = ", ".join(filter(None, [name, kind, row["form"]]))
@@ -75,7 +75,7 @@ def comparison(found: Found, network: str, p: Devices) -> pd.DataFrame:
     """
     rows = [*_printed(network)]
     speeds = with_energy(found.speeds[found.speeds["network"] == network], p)
-    ours = [_of_ours(speeds, group, p) for group in OURS_FIRST]
+    ours = [_of_ours(speeds, group, found) for group in OURS_FIRST]
     base = ours[0]
     for row in ours:
         rows.append(_relative(row, base, same=row["platform"].startswith(("CPU", "QCPU"))))
@@ -95,11 +95,11 @@ def _printed(network: str) -> Iterable[dict[str, Any]]:
         }
 
 
-def _of_ours(speeds: pd.DataFrame, group: str, p: Devices) -> dict[str, Any]:
+def _of_ours(speeds: pd.DataFrame, group: str, found: Found) -> dict[str, Any]:
     row: dict[str, Any] = {"whose": "measured", "platform": group}
     quick, many = best(of_group(speeds, group))
     if many is None:
-        return row | {"how": _why_missing(group, p)}
+        return row | {"how": _why_missing(group, found)}
     row["images/s"], said = many["images_per_second"], how(many)
     row["mJ/image, best throughput"] = 1e3 * many["joules"]
     if quick is not None:
@@ -109,15 +109,14 @@ def _of_ours(speeds: pd.DataFrame, group: str, p: Devices) -> dict[str, Any]:
     return row | {"how": said}
 
 
-def _why_missing(group: str, p: Devices) -> str:
-    device = "cuda" if group.startswith("GPU") else "cpu"
-    kinds = {"QCPU": ("int8",), "GPU,": p.precisions, "CPU,": ("float32",)}[group.split(" ")[0][:4]]
-    if device not in p.devices or not set(kinds) & set(p.precisions):
-        return "not asked for"
-    said = [
-        one.missing for one in backends.every(p.runtimes, kinds, [device]) if one.missing
-    ]
-    return said[0] if said else "not asked for: no runtime of the list computes it"
+def _why_missing(group: str, found: Found) -> str:
+    """What the machine that measured lacks for a column, or that it was not asked for."""
+    checks = found.checks
+    rows = checks[checks["device"] == ("cuda" if group.startswith("GPU") else "cpu")]
+    if not group.startswith("GPU"):
+        kind = "int8" if group.startswith("QCPU") else "float32"
+        rows = rows[rows["precision"] == kind]
+    return rows["missing"].iloc[0] if len(rows) else "not asked for"
 
 
 def _of_model(network: str) -> dict[str, Any]:
@@ -226,17 +225,18 @@ def kernels(found: Found) -> pd.DataFrame:
             "of kernels that multiply": table["multiplying"],
             "time in integer kernels (%)": table["integer_time"],
             "time that multiplies (%)": table["multiplying_time"],
-            "kernels": table["kernels"],
+            "kernels": table["names"],
         }
     ).reset_index(drop=True)
 
 
-def offered(p: Devices) -> pd.DataFrame:
-    """Every backend that was asked for: whether it is on this machine, else what would bring it."""
-    return pd.DataFrame(
-        {"backend": one.name, "here": one.missing or "yes"}
-        for one in backends.every(p.runtimes, p.precisions, p.devices)
-    )
+def offered(found: Found) -> pd.DataFrame:
+    """Every backend that was asked for: whether it is on that machine, else what would bring it."""
+    rows = found.checks.drop_duplicates(["runtime", "precision", "device"])
+    names = [
+        backends.Backend(one.runtime, one.precision, one.device).name for one in rows.itertuples()
+    ]
+    return pd.DataFrame({"backend": names, "there": rows["missing"].replace("", "yes").to_list()})
 
 
 def about(found: Found, p: Devices) -> pd.DataFrame:
