@@ -5,8 +5,12 @@ the codes into float32 and goes on with those. What it says of each kernel tells
 """
 
 import json
+import os
 import re
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +148,12 @@ def _pytorch(backend: Backend, classifier: Classifier, batch: int, threads: int)
 
     runner = opened(backend, classifier, batch=batch, threads=threads)
     before = torch.get_num_threads()
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if backend.device == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
     try:
         runner.run()
-        kinds = [torch.profiler.ProfilerActivity.CPU]
-        if backend.device == "cuda":
-            kinds.append(torch.profiler.ProfilerActivity.CUDA)
-        with torch.profiler.profile(activities=kinds) as profiler:
+        with _silent(), torch.profiler.profile(activities=kinds) as profiler:
             for _ in range(REQUESTS):
                 runner.run()
     finally:
@@ -162,3 +166,17 @@ def _pytorch(backend: Backend, classifier: Classifier, batch: int, threads: int)
             works, whole_numbers = bool(LEAVES.search(name)), name.startswith("quantized::")
             rows.append((name, name, name, works, whole_numbers, calls, took / 1e3 / REQUESTS))
     return rows
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """PyTorch's profiler says when it starts and stops, on the process' own standard error."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -56,16 +56,15 @@ def speeds(
     machine that measures; the rest as in `throughput.measured`.
     """
     one = plan(planned)
-    with classifiers(one) as files:
-        asked = throughput.contenders(files, backends.every(runtimes, precisions, devices))
-        table = throughput.measured(
-            asked,
-            batches=batches,
-            threads=threads or cores(),
-            rounds=rounds,
-            seconds=seconds,
-            latency_seconds=latency_seconds,
-        )
+    every = backends.every(runtimes, precisions, devices)
+    table = throughput.measured(
+        throughput.contenders(classifiers(one), every),
+        batches=batches,
+        threads=threads or cores(),
+        rounds=rounds,
+        seconds=seconds,
+        latency_seconds=latency_seconds,
+    )
     return table.rename(columns={"network": "form"}).assign(network=one.network)
 
 
@@ -92,17 +91,15 @@ def checks(
     every = backends.every(runtimes, precisions, devices)
     test = pictures(one.dataset).test
     images, labels = test.images[:tested].numpy(), test.labels[:tested].numpy()
+    files = classifiers(one)
+    plain = {
+        file.name: _logits(Backend(PLAIN, "float32"), file, images) for file in files if file.model
+    }
     rows: list[dict[str, Any]] = []
-    with classifiers(one) as files:
-        plain = {
-            file.name: _logits(Backend(PLAIN, "float32"), file, images)
-            for file in files
-            if file.model
-        }
-        for file in files:
-            expected = plain[one.forms[-1] if file.integer else file.name]
-            fitting = [backend for backend in every if file.fits(backend)]
-            rows += [_checked(file, backend, images, labels, expected) for backend in fitting]
+    for file in files:
+        expected = plain[one.forms[-1] if file.integer else file.name]
+        fitting = [backend for backend in every if file.fits(backend)]
+        rows += [_checked(file, backend, images, labels, expected) for backend in fitting]
     return pd.DataFrame(rows).assign(network=one.network, trained=one.trained)
 
 

@@ -5,8 +5,7 @@ have seen images: speed does not depend on weights, accuracy does.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -93,21 +92,21 @@ def network(one: Plan, form: str) -> nn.Module:
     return model.to(memory_format=torch.contiguous_format).eval()
 
 
-@contextmanager
-def classifiers(
-    one: Plan, *, rounded: Sequence[str] = tuple(ROUNDED)
-) -> Iterator[list[Classifier]]:
-    """Each form in float32, and the last one rounded, as files that last for the block."""
-    with tempfile.TemporaryDirectory(prefix="qbench-") as folder:
-        place, made = Path(folder), []
-        shown = _shown(one)
-        for form in one.forms:
-            model = network(one, form)
-            file = to_onnx(model, shown[:1], place / f"{form}.onnx")
-            made.append(Classifier(form, file, model))
-        for kind in rounded:
-            made.append(Classifier(kind, _eight_bits(one, kind, shown, place), integer=True))
-        yield made
+def classifiers(one: Plan) -> list[Classifier]:
+    """Each form in float32, and the last one rounded, as files that last as long as the process."""
+    return _files(one)[1]
+
+
+@lru_cache(maxsize=8)
+def _files(one: Plan) -> tuple[tempfile.TemporaryDirectory, list[Classifier]]:
+    folder = tempfile.TemporaryDirectory(prefix="qbench-")
+    place, made, shown = Path(folder.name), [], _shown(one)
+    for form in one.forms:
+        model = network(one, form)
+        made.append(Classifier(form, to_onnx(model, shown[:1], place / f"{form}.onnx"), model))
+    for kind in ROUNDED:
+        made.append(Classifier(kind, _eight_bits(one, kind, shown, place), integer=True))
+    return folder, made
 
 
 def _eight_bits(one: Plan, kind: str, shown: Tensor, place: Path) -> Path:
