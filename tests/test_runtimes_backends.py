@@ -117,7 +117,8 @@ def test_rates_joules_and_outliers_are_those_of_the_clock(monkeypatch):
     time = type("Clock", (), {})
     time.perf_counter_ns = staticmethod(lambda: clock["now"])
     time.perf_counter = staticmethod(lambda: clock["now"] / 1e9)
-    monkeypatch.setattr("qbench.runtimes.timing.time", time)
+    for module in ("timing", "throughput"):
+        monkeypatch.setattr(f"qbench.runtimes.{module}.time", time)
     runner = backends.Runner(run=run, logits=lambda x: x, precision="float32")
     monkeypatch.setattr(throughput, "opened", lambda *_, **__: runner)
     one = throughput.Contender(Classifier("two", None), Backend("pytorch", "float32"))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
-from qbench import parameters, store
+from qbench import parameters, reference, store
 from qbench.runtimes import machine
 from qbench.runtimes.throughput import COLUMNS
 from qbench.studies import devices as study
@@ -202,9 +202,16 @@ def test_the_dpu_model_beside_all_published_figures():
 # Claims
 
 
+def claims(measured, p) -> pd.DataFrame:
+    """The chapter's table under the names of the claims."""
+    named = reference.claims("vailakis2022").set_index("statement")["claim"]
+    table = judged.claims(measured, p)
+    return table.set_index(table["claim"].map(named))
+
+
 def test_every_claim_is_the_thesis_and_has_a_verdict():
     p = asked()
-    table = judged.claims(found("densenet21", "densenet37"), p).set_index("claim")
+    table = claims(found("densenet21", "densenet37"), p)
     assert table.index.is_unique
     verdicts = table["verdict"]
     assert verdicts["dpu_latency_speedup_minimum"] == "erratum"
@@ -216,20 +223,20 @@ def test_every_claim_is_the_thesis_and_has_a_verdict():
     assert verdicts["cpu_best_throughput_batch_maximum"] == "needs hardware"  # batches end too soon
     assert (table.loc[verdicts.isin(["differs", "needs hardware"]), "why"] != "").all()
     assert "by the model" in table.loc["dpu_latency_speedup_minimum", "ours"]
-    powered = judged.claims(found(), asked(watts=200)).set_index("claim")
+    powered = claims(found(), asked(watts=200))
     assert powered.loc["dpu_has_best_energy", "verdict"] == "trend"
 
 
 def test_claims_of_batches_where_the_list_is_long_enough():
     p = asked(batches=[1, 64, 256])
-    table = judged.claims(found(), p).set_index("claim")["verdict"]
+    table = claims(found(), p)["verdict"]
     assert table["cpu_best_throughput_batch_minimum"] == "trend"
     assert table["cpu_best_throughput_batch_maximum"] == "differs"  # ours peaks at 64
     assert table["qcpu_best_throughput_batch_minimum"] == "differs"
 
 
 def test_a_gpu_is_judged_where_it_was_measured():
-    table = judged.claims(found(devices=("cpu", "cuda")), asked()).set_index("claim")["verdict"]
+    table = claims(found(devices=("cpu", "cuda")), asked())["verdict"]
     assert table["gpu_has_best_throughput_densenet_21"] == "differs"
 
 
@@ -238,7 +245,7 @@ def test_without_int8_nothing_is_said_of_it():
     floats = one.speeds[one.speeds["precision"] == "float32"]
     only = study.Found(floats, one.checks[one.checks["precision"] == "float32"], THEIRS, here=False)
     p = asked(precisions=["float32"])
-    verdicts = judged.claims(only, p).set_index("claim")["verdict"]
+    verdicts = claims(only, p)["verdict"]
     assert verdicts["qcpu_throughput_speedup"] == "needs hardware"
     assert "no int8 was measured" in judged.lessons(only, p)
 

@@ -5,8 +5,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .qkd import DenseNet
-from .types import Count, Fraction, Images, ListOf, Parameters, Whole, split, unique, whole
+from .types import (
+    Count,
+    Fraction,
+    Images,
+    ListOf,
+    Parameters,
+    Whole,
+    number,
+    split,
+    unique,
+    whole,
+)
 
+Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False), BeforeValidator(number)]
 Threads = Annotated[
     ListOf(Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]) | None,
     Field(
@@ -16,7 +28,7 @@ Threads = Annotated[
     ),
 ]
 Watts = Annotated[
-    Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None,
+    Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False), BeforeValidator(number)] | None,
     Field(json_schema_extra={"allowed": "a number above 0 and at most 10000, or None"}),
 ]
 
@@ -53,14 +65,10 @@ class Devices(Parameters):
     batches: ListOf(Annotated[Whole, Field(ge=1, le=4096)]) = Field(
         [1, 8], description="images a request"
     )
-    threads: Threads = Field(None, description="threads; None: one, and as many as there are cores")
+    threads: Threads = Field([1], description="threads; None: one, and as many as there are cores")
     rounds: Count = Field(3, description="turns of each")
-    seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
-        0.05, description="time of a turn, at least one request"
-    )
-    latency_seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = Field(
-        0.05, description="time of a turn with one image a request"
-    )
+    seconds: Seconds = Field(0.05, description="time of a turn, at least one request")
+    latency_seconds: Seconds = Field(0.05, description="time of a turn with one image a request")
     watts: Watts = Field(
         None, description="stated power of the processor, where it measures no energy itself"
     )
@@ -68,5 +76,5 @@ class Devices(Parameters):
     share: Fraction = Field(0.001, description="share of chapter 9's epochs, one at least")
     images: Images = Field(64, description="training images; None: all")
     augment: bool = Field(False, description="mirror, move and turn the training images")
-    tested: Count = Field(200, description="test images whose answers are compared")
+    tested: Count = Field(64, description="test images whose answers are compared")
     calibrated: Count = Field(64, description="training images that quantisers see")

@@ -31,7 +31,7 @@ NOT_MULTIPLY = re.compile(
 INTEGER_OPS = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|QAttention)")
 # PyTorch's that do the work; the operators around them call these.
 LEAVES = re.compile(
-    r"mkldnn_(convolution|linear)|slow_conv|cudnn_conv|thnn|::addmm|::b?mm$|^quantized::"
+    r"mkldnn_(convolution|linear)|slow_conv|cudnn_conv|::addmm|::b?mm$|^quantized::"
 )
 COLUMNS = ("layer", "operation", "kernel", "multiplies", "integer", "calls", "ms")
 

@@ -6,6 +6,7 @@ and threads back after the others' turns, and is many requests one after another
 """
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,11 +139,11 @@ def _cell(
 
 def _take(turn: _Turns, runner: Runner, batch: int, seconds: float, joules: Meter) -> None:
     runner.run()  # after the others' turns
-    waiting, counter = queued(), joules.read()
+    clock, waiting, counter = time.perf_counter(), queued(), joules.read()
     times = repeat(runner.run, MOST, 1, seconds)
     took = sum(times) / 1e9
     turn.joules += joules.joules(counter, took)
-    turn.waited += longest_wait(waiting, queued()) / (took * 1e9)
+    turn.waited += longest_wait(waiting, queued()) / (1e9 * (time.perf_counter() - clock))
     turn.medians.append(float(np.median(times)) / 1e6)
     turn.rates.append(batch * len(times) / took)
     turn.samples += times

@@ -116,7 +116,7 @@ def _checked(
     if backend.missing:
         return row
     found = _logits(backend, file, images)
-    about = profile.summary(profile.kernels(backend, file, batch=PROFILED))
+    about = profile.summary(profile.kernels(backend, file, batch=PROFILED, threads=cores()[-1]))
     answers = {
         "accuracy": 100 * float((found.argmax(1) == labels).mean()),
         "reference": 100 * float((expected.argmax(1) == labels).mean()),

@@ -313,3 +313,18 @@ def dpu_errors() -> pd.DataFrame:
             "verdict": table["verdict"],
         }
     )
+
+
+def left_open() -> pd.DataFrame:
+    """`dpu.unexplained` with headings of the page."""
+    headings = {
+        "network": "network",
+        "layers": "layers",
+        "measured_ms": "measured (ms)",
+        "multipliers_ms": "multipliers (ms)",
+        "ports_ms": "data ports more (ms)",
+        "left_with_ports_ms": "left with ports (ms)",
+        "left_share": "left without ports (%)",
+        "left_us_a_layer": "left a layer (µs)",
+    }
+    return dpu.unexplained()[list(headings)].rename(columns=headings)
