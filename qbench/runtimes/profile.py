@@ -25,7 +25,8 @@ REQUESTS = 5
 # Operations that multiply, by the names of the runtimes and of ONNX.
 MULTIPLY = re.compile(r"conv|gemm|matmul|fullyconnected|linear$|addmm", re.IGNORECASE)
 NOT_MULTIPLY = re.compile(
-    r"convert|reorder|quantize|QLinear(Concat|AveragePool|GlobalAveragePool|Add)", re.IGNORECASE
+    r"convert|reorder|quantizelinear|QLinear(Concat|AveragePool|GlobalAveragePool|Add)",
+    re.IGNORECASE,
 )
 # ONNX Runtime's operators that compute with integers: those of ONNX and its own.
 INTEGER_OPS = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|QAttention)")

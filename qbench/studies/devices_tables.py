@@ -27,6 +27,7 @@ QUANTITIES = {  # the thesis' rows: quantity, operating point
     "efficiency, best throughput": ("energy_efficiency", "best_throughput"),
 }
 MODEL = "DPU, by the model"
+PRINTED = "DPU, as printed"
 
 
 def of_group(speeds: pd.DataFrame, group: str) -> pd.DataFrame:
@@ -69,9 +70,10 @@ def how(row: pd.Series | None) -> str:
 def comparison(found: Found, network: str, p: Devices) -> pd.DataFrame:
     """Table 7.1, 7.2 or 7.3 as printed, ours, and the DPU's model: a row a platform.
 
-    Columns: `whose` (thesis, measured, model), `platform` and those of `QUANTITIES`, each speed-up
-    and efficiency relative to the float32 CPU in plain PyTorch of the same measurement; the model's
-    to ours. Energy on one device at one unknown power leaves the ratio known, as time's.
+    Columns: `whose` (thesis, measured, printed, model), `platform` and those of `QUANTITIES`, each
+    speed-up and efficiency relative to the float32 CPU in plain PyTorch of the same measurement.
+    `printed` is the thesis' DPU relative to our CPU, `model` that of the cycles likewise. Energy on
+    one device at one unknown power leaves the ratio known, as time's.
     """
     rows = [*_printed(network)]
     speeds = with_energy(found.speeds[found.speeds["network"] == network], p)
@@ -79,7 +81,10 @@ def comparison(found: Found, network: str, p: Devices) -> pd.DataFrame:
     base = ours[0]
     for row in ours:
         rows.append(_relative(row, base, same=row["platform"].startswith(("CPU", "QCPU"))))
-    rows.append(_relative(_of_model(network), base, same=False))
+    dpus = [
+        {**row, "whose": "printed", "platform": PRINTED} for row in rows if row["platform"] == "DPU"
+    ]
+    rows += [_relative(row, base, same=False) for row in (*dpus, _of_model(network))]
     columns = ["whose", "platform", *QUANTITIES, "how"]
     return pd.DataFrame(rows).reindex(columns=columns)
 
