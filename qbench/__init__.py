@@ -15,6 +15,7 @@ _ROOMS = (
     "chapters",
     "checkpoints",
     "cli",
+    "curves",
     "data",
     "distillation",
     "errors",
