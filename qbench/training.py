@@ -108,7 +108,7 @@ def fit(
     log = before["log"] if before else []
 
     progress = tqdm(total=epochs, initial=len(log), desc=title, unit="epoch", mininterval=1)
-    with progress, curves.of(title, checkpoint) as draw:
+    with progress, curves.of(title, checkpoint) as curve:
         for epoch in range(len(log) + 1, epochs + 1):
             rate = schedule.get_last_lr()[0]
             loss = _train_epoch(model, optimiser, images.train, batch_size, seed, epoch)
@@ -121,7 +121,7 @@ def fit(
                 split = getattr(images, name)
                 row[f"{name}_error"] = error_rate(model, split, at_once) if told else math.nan
             log.append(row)
-            draw(row)
+            curve(row)
             if checkpoint:
                 parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
                 state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}

@@ -123,7 +123,7 @@ def fit(
 
     quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE may say so
     bar = tqdm(total=recipe.epochs, initial=len(log), desc=title, unit="epoch", **quiet)
-    with bar, curves.of(title, checkpoint) as draw:
+    with bar, curves.of(title, checkpoint) as curve:
         for epoch in range(len(log) + 1, recipe.epochs + 1):
             loss = train_epoch(
                 model, optimiser, schedule, pixels, labels, recipe, epoch, distillation, teacher
@@ -136,7 +136,7 @@ def fit(
                 error = error_rate(model, getattr(images, name), EVALUATED) if told else math.nan
                 row[f"{name}_error"] = error
             log.append(row)
-            draw(row)
+            curve(row)
             if checkpoint:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save(checkpoint, state | {"log": log})

@@ -62,7 +62,7 @@ def study(
     saved = time.monotonic()
     bar = tqdm(total=phase.epochs * steps, initial=len(log) * steps, desc=title, unit="step",
                mininterval=1, **({} if progress else {"disable": True}))  # fmt: skip
-    with bar, curves.of(title, checkpoint) as draw:
+    with bar, curves.of(title, checkpoint) as curve:
         for epoch in range(len(log) + 1, phase.epochs + 1):
             network.model.train()
             loss_sum, wrong, seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
@@ -86,7 +86,7 @@ def study(
                 )
                 return pd.DataFrame(log)
             log[-1]["valid_error"] = error_rate(network.model, images.valid, EVALUATED)
-            draw(log[-1])
+            curve(log[-1])
             if log[-1]["valid_error"] < min((row["valid_error"] for row in log[:-1]), default=101):
                 best = copied(network.state())
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:

@@ -93,9 +93,9 @@ def train(
             # Bits do not depend on the number of threads, and small layers are slower on several.
             count = 1 if len(group) * inputs * hidden < WORTH_THREADS else torch.get_num_threads()
             name = f"{title}, group {number}" if len(groups) > 1 else title
-            with threads.at_most(count), curves.of(name, file) as draw:
+            with threads.at_most(count), curves.of(name, file) as curve:
                 log = _train_group(
-                    network, splits, epochs, batch_size, evaluated, drops, file, progress, draw
+                    network, splits, epochs, batch_size, evaluated, drops, file, progress, curve
                 )
             for index, member in enumerate(network.members):
                 if (epoch := log["diverged"][index]) > 0:
@@ -117,7 +117,7 @@ def _train_group(
     drops: Sequence[int],
     checkpoint: Path | None,
     progress: Any,
-    draw: Callable[[curves.Row], None],
+    curve: Callable[[curves.Row], None],
 ) -> dict[str, Any]:
     """Train one group; returns its log, lists with one entry an evaluated epoch."""
     count = len(network.members)
@@ -157,7 +157,7 @@ def _train_group(
             log["train_loss"].append(losses)
             for name in ("valid", "test"):
                 log[f"{name}_error"].append(error_rates(network, *splits[name]).tolist())
-            draw({"epoch": epoch} | {name: log[name][-1] for name in DRAWN})
+            curve({"epoch": epoch} | {name: log[name][-1] for name in DRAWN})
             best = np.min(log["valid_error"][-1])
             progress.set_postfix_str(f"least validation error {best:.2f} %", refresh=False)
         late = time.monotonic() - saved >= CHECKPOINT_SECONDS
