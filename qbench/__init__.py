@@ -40,6 +40,7 @@ _ROOMS = (
     "sparsity",
     "speed",
     "speed_distillation",
+    "speed_processes",
     "speed_rounding",
     "store",
     "studies",
