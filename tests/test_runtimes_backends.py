@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from runtimes_toy import images, refused
 from torch import nn
 
-from qbench.runtimes import Classifier, backends, integer, machine, profile, throughput, to_onnx
+from qbench.runtimes import (
+    Classifier,
+    backends,
+    integer,
+    machine,
+    onnx_logits,
+    profile,
+    throughput,
+    to_onnx,
+)
 from qbench.runtimes.backends import Backend
 from qbench.runtimes.throughput import COLUMNS, contenders, measured
 
@@ -210,3 +219,24 @@ def test_the_model_itself_is_left_as_it_is(networks):
     before = copy.deepcopy(networks[0].model.state_dict())
     backends.opened(Backend("pytorch", "float32"), networks[0]).run()
     assert all(torch.equal(before[name], value) for name, value in networks[0].model.state_dict().items())  # fmt: skip  # noqa: E501
+
+
+def test_weights_with_a_sign_are_the_same_network(networks, tmp_path):
+    """Codes without a sign, as `qkd.export` writes them, of a layer with a scale a channel."""
+    onnx = pytest.importorskip("onnx")
+    file = tmp_path / "signed.onnx"
+    model = onnx.load(networks[1].onnx)
+    stored = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+            for name in (node.input[0], node.input[2]):
+                codes = onnx.numpy_helper.to_array(stored[name])
+                if codes.dtype == np.int8:
+                    moved = (codes.astype(int) + 128).astype(np.uint8)
+                    stored[name].CopyFrom(onnx.numpy_helper.from_array(moved, name))
+    onnx.save(model, file)
+    before = onnx_logits(file, images(8))
+    integer.with_signed_weights(file)
+    types = {one.data_type for one in onnx.load(file).graph.initializer if len(one.dims) > 1}
+    assert onnx.TensorProto.INT8 in types and onnx.TensorProto.UINT8 not in types
+    np.testing.assert_allclose(onnx_logits(file, images(8)), before, atol=1e-6)

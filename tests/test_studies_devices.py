@@ -5,8 +5,12 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from qbench import parameters, reference, store
+from qbench.qkd.networks import Bits, Single, calibrate
+from qbench.quantizers.networks import Quantised
 from qbench.runtimes import machine
 from qbench.runtimes.throughput import COLUMNS
 from qbench.studies import devices as study
@@ -262,3 +266,23 @@ def test_lessons_name_networks_that_were_not_computed_with_integers():
     said = judged.lessons(found(), asked())
     assert "not everything was by OpenVINO with “8 bits”." in said
     assert "lose 1.00 points" in said
+
+
+# Networks of 8 bits
+
+
+def test_weights_of_7_bits_keep_their_numbers_as_codes_of_8_bits():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
+    single = Single(model, Bits(networks.NARROW, 8, "learnt", per_channel=True))
+    pictures = torch.randn(16, 3, 8, 8)
+    calibrate(single, pictures[None])
+    before = single(pictures[None])
+    networks._widen(single)
+    assert torch.allclose(single(pictures[None]), before, atol=1e-5)
+    for module in single.modules():
+        if isinstance(module, Quantised):
+            scale, zero = module.weights.grid()
+            codes = module.layer.weight.flatten(1) / scale[:, None]
+            assert module.weights.bits == 8 and not zero.any()
+            assert codes.abs().max() < 63.01 and torch.allclose(codes, codes.round(), atol=1e-3)

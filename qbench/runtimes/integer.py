@@ -1,4 +1,4 @@
-"""A float32 ONNX file rounded to 8 bits by ONNX Runtime's own static quantisation."""
+"""Files of 8 bits for integer kernels: by ONNX Runtime's static quantisation; signed weights."""
 
 import logging
 import tempfile
@@ -66,6 +66,28 @@ def to_int8(onnx_file: Path, images: np.ndarray, file: Path, *, narrow: bool | N
             ) from error
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, made.read_bytes())
+    return file
+
+
+def with_signed_weights(file: Path) -> Path:
+    """Store the weights' codes of a QDQ file as int8 where they are uint8; returns `file`.
+
+    Codes and zero points move by 128 together, so the numbers stay. OpenVINO has kernels of
+    integers for weights with a sign whose zero point is 0, and for no others.
+    """
+    onnx = library("onnx")
+    model = onnx.load(file)
+    stored = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in stored:
+            continue
+        for name in (node.input[0], node.input[2]):
+            codes = onnx.numpy_helper.to_array(stored[name])
+            if codes.dtype == np.uint8:
+                moved = (codes.astype(np.int16) - 128).astype(np.int8)
+                stored[name].CopyFrom(onnx.numpy_helper.from_array(moved, name))
+    onnx.checker.check_model(model)
+    write_atomically(file, model.SerializeToString())
     return file
 
 

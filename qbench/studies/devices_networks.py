@@ -19,17 +19,19 @@ from qbench.models import convolutional, fusion
 from qbench.parameters import DenseNetQkd
 from qbench.qkd import export, runs
 from qbench.qkd.networks import Bits, Single, calibrate, signed_inputs
-from qbench.runtimes import Classifier, integer, to_onnx
+from qbench.quantizers.networks import Quantised
+from qbench.quantizers.ranges import Learnt
+from qbench.runtimes import Classifier, integer, machine, to_onnx
 
 from .qkd_densenets import MODIFIED, Plans
 
 FORMS = {"original": "", "modified": MODIFIED}
 OURS, STATIC = "8 bits", "8 bits, all tensors"
 ROUNDED = {
-    OURS: "the input of each layer and its weights, by the quantisers of chapter 9",
+    OURS: "the input of each layer and its weights, by the learnt intervals of chapter 9",
     STATIC: "every tensor and the weights, by ONNX Runtime's static quantisation",
 }
-BITS = Bits(8, 8, "minmax", per_channel=True)
+NARROW = 7  # bits of weights where sums of products are cut off at 16 bits
 SEEN = 3  # batches of images that an untrained network's batch norms see
 
 
@@ -117,9 +119,26 @@ def _eight_bits(one: Plan, kind: str, shown: Tensor, place: Path) -> Path:
         if kind == STATIC:
             whole = to_onnx(fused, shown[:1], place / "fused.onnx")
             return integer.to_int8(whole, shown.numpy(), file)
-        single = Single(fused, BITS, signed_inputs(fused, shown))
+        # Intervals have no zero point but 0, without which there are no kernels of integers.
+        bits = Bits(8 if machine.sums_integers() else NARROW, 8, "learnt", per_channel=True)
+        single = Single(fused, bits, signed_inputs(fused, shown))
         calibrate(single, shown[None])
-        return export.to_onnx(single.network(), shown, file)
+        if bits.weights == NARROW:
+            _widen(single)
+        return integer.with_signed_weights(export.to_onnx(single.network(), shown, file))
+
+
+@torch.no_grad()
+def _widen(single: Single) -> None:
+    """Weights of 7 bits on the same grid as codes of 8 bits, which files have a type for."""
+    for module in single.modules():
+        if isinstance(module, Quantised):
+            narrow = module.weights
+            module.layer.weight.copy_(narrow(module.layer.weight))
+            wide = Learnt(8, narrow.groups, signed=True).eval()
+            wide.interval.copy_(narrow.interval.abs() * wide.highest / narrow.highest)
+            wide.seen.fill_(True)
+            module.weights = wide
 
 
 def _shown(one: Plan) -> Tensor:
