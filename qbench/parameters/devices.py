@@ -77,4 +77,4 @@ class Devices(Parameters):
     images: Images = Field(64, description="training images; None: all")
     augment: bool = Field(False, description="mirror, move and turn the training images")
     tested: Count = Field(64, description="test images whose answers are compared")
-    calibrated: Count = Field(64, description="training images that quantisers see")
+    calibrated: Count = Field(16, description="training images that quantisers see")
