@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from qbench.errors import UserError, nearest
 
 from .addnet import AddNet
+from .comparison import Comparison
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
 from .pruning import FilterPruning
@@ -28,6 +29,7 @@ __all__ = [
     "AddNet",
     "Assumed",
     "BitWidthSweep",
+    "Comparison",
     "DenseNetQkd",
     "DistillationSurface",
     "Evolution",
@@ -66,6 +68,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "11_syq": SymmetricScales,
     "12_addnet": AddNet,
     "13_pruning": FilterPruning,
+    "15_comparison": Comparison,
 }
 
 
