@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from qbench import hardware, store
+from qbench import store
 from qbench.evolution import front as non_dominated
 from qbench.hardware.synthesis.multiplier_grid import lut_slopes, synthesise_rccm
 from qbench.parameters import Comparison
@@ -33,6 +33,14 @@ COSTS = {
     "memory": "lower",
     "energy": "lower",
     "latency": "lower",
+}
+TITLES = {  # in the middle of a sentence
+    "throughput": "throughput",
+    "lut": "LUTs",
+    "bram18": "block RAM",
+    "memory": "memory",
+    "energy": "energy",
+    "latency": "latency on a CPU",
 }
 MEASURED = "measured on a {}, one image at a time"
 DIVERGED = "the training diverged"
@@ -75,11 +83,9 @@ def table(p: Comparison) -> pd.DataFrame:
     rows = [_row(group, shared) for group in groups.values()]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["method"] = pd.Categorical(frame["method"], METHODS)
-    order = {name: place for place, name in enumerate(p.datasets)}
-    return frame.sort_values(
-        ["dataset", "method"], key=lambda of: of.map(order) if of.name == "dataset" else of.cat.codes,
-        kind="stable", ignore_index=True,
-    )  # fmt: skip
+    frame["dataset"] = pd.Categorical(frame["dataset"], p.datasets)
+    frame = frame.sort_values(["dataset", "method"], kind="stable", ignore_index=True)
+    return frame.astype({"dataset": str})
 
 
 def shown(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
@@ -258,13 +264,3 @@ def left_out(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
 def _general(why: str) -> str:
     """A reason without the numbers of one network."""
     return why.partition(" first, of which")[0]
-
-
-def setup_words(p: Comparison) -> str:
-    """The assumptions of the FPGA's models, for a caption."""
-    device = hardware.device(p.device)
-    counted = {"none": "not counted", "lut": "in LUTs", "bram": "in block RAM"}
-    return (
-        f"{device.name} at {p.clock_mhz:g} MHz, {100 * p.share:g} % of it, SIMD up to "
-        f"{p.most_simd}, weights in block RAM, thresholds {counted[p.threshold_storage]}"
-    )

@@ -8,7 +8,8 @@ but the counts. What a model cannot tell is missing, with the reason.
 - *Throughput*: the fastest folding that keeps to a share of the device (`hardware.fastest`).
 - *LUTs and block RAM*: the cheapest folding that is fast enough for real time, so that networks are
   compared at one service, not by how much of a device each can fill.
-- *Energy*: operations × energy an operation of chapter 1, at 45 nm; memory and control are left out.
+- *Energy*: operations × energy an operation, as chapter 1 has it, at 45 nm; neither memory nor
+  control counts.
 """
 
 from __future__ import annotations

@@ -161,9 +161,7 @@ def bit_widths(asked: Asked) -> Iterator[Trained]:
 def students(asked: Asked) -> Iterator[Trained]:
     """Chapter 6: students, with and without a teacher, and the teachers."""
     times = _latencies(asked)
-    every = chain(
-        asked.tables(distillation.student), asked.tables(distillation.teacher)
-    )
+    every = chain(asked.tables(distillation.student), asked.tables(distillation.teacher))
     for spec, table in every:
         sizes = _sizes_of(spec.get("channels"), spec.get("neurons"))
         teacher = spec.get("teacher")
@@ -456,5 +454,3 @@ def _shown(value: Any) -> str:
 
 def _short(text: str, most: int = 24) -> str:
     return text if len(text) <= most else f"{text[:most].rsplit(' ', 1)[0]} …"
-
-
