@@ -22,7 +22,8 @@ from qbench.studies.folding import Setup
 from qbench.studies.seeds import LEVEL, interval
 
 from . import comparison_costs as costs
-from .comparison_networks import METHODS, Asked, Trained, everything
+from .comparison_networks import METHODS, Asked, Trained
+from .comparison_readers import everything
 
 KEYS = ["method", "chapter", "dataset", "name", "recipe"]
 #: What accuracy can be set against, and which way is better.
