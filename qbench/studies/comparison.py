@@ -189,7 +189,8 @@ def differ(first: Sequence[float], second: Sequence[float]) -> str:
         return ONE_SEED
     if np.ptp(first) == np.ptp(second) == 0:
         return "yes" if first[0] != second[0] else "no"
-    p = stats.ttest_ind(first, second, equal_var=False).pvalue
+    told = [(np.mean(of), np.std(of, ddof=1), len(of)) for of in (first, second)]
+    p = stats.ttest_ind_from_stats(*told[0], *told[1], equal_var=False).pvalue
     return "yes" if p < LEVEL else "no"
 
 
