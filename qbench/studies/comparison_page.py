@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from qbench import hardware, plots
+from qbench.hardware import MEASURED_OVERHEAD
 from qbench.parameters import Comparison
 
 from .comparison import COSTS, TITLES, contributions, front, left_out, methods
@@ -38,7 +39,7 @@ def described(p: Comparison) -> str:
     counted = {"none": "not counted", "lut": "in LUTs", "bram": "in block RAM"}
     return (
         f"{device.name} at {p.clock_mhz:g} MHz, {100 * p.share:g} % of it, SIMD up to "
-        f"{p.most_simd}, weights in block RAM, thresholds {counted[p.threshold_storage]}"
+        f"{p.most_simd}, {MEASURED_OVERHEAD} cycles between frames, weights in block RAM, thresholds {counted[p.threshold_storage]}"
     )
 
 
