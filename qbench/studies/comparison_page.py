@@ -39,7 +39,8 @@ def described(p: Comparison) -> str:
     counted = {"none": "not counted", "lut": "in LUTs", "bram": "in block RAM"}
     return (
         f"{device.name} at {p.clock_mhz:g} MHz, {100 * p.share:g} % of it, SIMD up to "
-        f"{p.most_simd}, {MEASURED_OVERHEAD} cycles between frames, weights in block RAM, thresholds {counted[p.threshold_storage]}"
+        f"{p.most_simd}, {MEASURED_OVERHEAD} cycles between frames, weights in block RAM, "
+        f"thresholds {counted[p.threshold_storage]}"
     )
 
 
