@@ -134,6 +134,7 @@ def test_the_published_results_of_cifar10_are_read():
     assert {"float32", "distilled", "evolved", "random search"} <= kinds
     timed = [one for one in found if one.chapter == 6 and one.latency_ms == one.latency_ms]
     assert {one.design.architecture.network for one in timed} == {"flex_student"}
+    assert all("an equal network" in one.measured_on for one in timed)
     assert all(one.accuracy > 20 for one in found if one.chapter == 7)
 
 
