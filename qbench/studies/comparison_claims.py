@@ -85,7 +85,7 @@ def _of_quantisation(swept: pd.DataFrame) -> Rows:
         return rows
     bits = found[["weight_bits", "act_bits"]].to_numpy()
     ours = "; ".join(
-        f"{r.dataset}, {r.plane}: W{r.weight_bits}A{r.act_bits}" for r in found.itertuples()
+        f"{r.dataset}, {TITLES[r.plane]}: W{r.weight_bits}A{r.act_bits}" for r in found.itertuples()
     )
     why = "where the compromise lies depends on what accuracy is set against"
     for name, holds in (
@@ -187,10 +187,9 @@ def lessons(frame: pd.DataFrame, p: Comparison) -> str:
         steps = front(part, dataset, p.cost)["clear"].iloc[1:]
         if len(steps):
             lines.append(
-                f"* Of the steps along its front against {TITLES[p.cost]}, "
-                f"{(steps == 'yes').sum()} of {len(steps)} are larger than seeds', "
-                f"{(steps == 'no').sum()} are not; {(steps == ONE_SEED).sum()} cannot be told, as "
-                "a network has one seed."
+                f"* Steps along its front against {TITLES[p.cost]}: {len(steps)}. Larger than "
+                f"seeds': {(steps == 'yes').sum()}; not larger: {(steps == 'no').sum()}; cannot be "
+                f"told, as a network has one seed: {(steps == ONE_SEED).sum()}."
             )
     rates = there["throughput"].dropna()
     slow = there[there["throughput"] < p.real_time]

@@ -118,6 +118,11 @@ def front_table(frame: pd.DataFrame, dataset: str, p: Comparison) -> pd.DataFram
     )
 
 
+def amount(value: float) -> str:
+    """A cost with four digits, or all of a whole thousand's."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 def contributed(frame: pd.DataFrame) -> pd.DataFrame:
     """`comparison.contributions` under the words of the page."""
     words = {name: f"against {title}" for name, title in TITLES.items()}
