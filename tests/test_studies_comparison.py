@@ -292,8 +292,11 @@ def test_the_page_shows_and_counts_what_there_is(frame):
     names = fig.layout.meta["menu"]["names"]
     assert names[fig.layout.meta["menu"]["first"]] == page.labels(p)["lut"] and len(names) == 5
     assert plots.static(fig).axes
-    (table,) = [page.front_table(frame, "mnist5k", p)]
-    assert page.labels(p)["lut"] in table and len(table) == comparison.on_front(frame, "lut").sum()
+    table = page.front_table(frame, "mnist5k", p)
+    assert len(table) == comparison.on_front(frame, "lut").sum()
+    written = plots.table(table, caption="front", formats={page.labels(p)["lut"]: page.amount})
+    assert page.amount(table[page.labels(p)["lut"]].iloc[-1]) in written.text
+    assert (page.amount(1234567.8), page.amount(0.12345)) == ("1,234,568", "0.1235")
     assert page.compared(frame)["networks"].sum() == len(frame)
     said = judged.lessons(frame, p)
     assert f"compares {len(frame)} networks" in said and "**mnist5k**" in said
