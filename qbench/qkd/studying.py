@@ -23,7 +23,7 @@ from .losses import distillation_loss, labels_loss, wrong
 from .networks import Stack
 from .phases import TAUGHT, Phase
 
-EVALUATED = 500  # images at once
+EVALUATED = {2: 500, 4: 16}  # images at once, flat and pictures: they stay in the cache
 DEGREES = 15.0  # by which augmented images are turned at most: Vailakis 2022, section 5.1.10
 
 
@@ -156,7 +156,7 @@ def logits(stack: nn.Module, images: Tensor) -> Tensor:
     found = []
     for member in range(stack.members):
         network = stack.network(member)
-        found.append(torch.cat([network(part) for part in images.split(EVALUATED)]))
+        found.append(torch.cat([network(part) for part in images.split(EVALUATED[images.ndim])]))
     return torch.stack(found)
 
 
