@@ -276,6 +276,27 @@ def entries(*roots: Path, damaged: Callable[[StoreError], None] | None = None) -
                 yield entry
 
 
+def results(function: Callable, *, published: bool = False) -> Iterator[Entry]:
+    """Every stored result of a `method` at its present version, local ones before published ones.
+
+    For who compares whatever there is; `read` gives a result's table. `published` leaves local
+    ones out. Raises `StoreError` at a damaged JSON.
+    """
+    name = f"{function.__module__.removeprefix('qbench.')}.{function.__name__}"
+    seen = set()
+    for root in (paths.PUBLISHED,) if published else (paths.local_results(), paths.PUBLISHED):
+        for file in sorted((root / name).glob("*.json")):
+            entry = _read(file)
+            if entry.spec["version"] == function.qbench_version and entry.key not in seen:
+                seen.add(entry.key)
+                yield entry
+
+
+def read(entry: Entry) -> pd.DataFrame:
+    """The table of a result that this page shows, for `where_it_ran`; errors as `Entry.table`."""
+    return _use(entry).table()
+
+
 def lookup(prefix: str) -> Entry:
     """The one entry whose key begins with `prefix`, the local one where it is published as well.
 

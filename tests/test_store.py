@@ -277,3 +277,20 @@ def test_lookup(stored):
     says(lambda: store.lookup("xyz"), "no stored result begins with 'xyz'")
     store.run(ramp, rows=4)
     says(lambda: store.lookup(""), "2 results begin with ''", "qbench results list")
+
+
+def test_results_of_a_method_are_those_of_its_version_each_once(home, monkeypatch):
+    for rows in (3, 5):
+        store.run(ramp, rows=rows)
+    found = list(store.results(ramp))
+    assert sorted(one.spec["parameters"]["rows"] for one in found) == [3, 5]
+    assert list(store.results(ramp, published=True)) == []
+    store.publish(found[0])
+    assert [one.key for one in store.results(ramp)] == [one.key for one in found]
+    assert not any(one.published for one in store.results(ramp))  # local ones come first
+    assert [one.key for one in store.results(ramp, published=True)] == [found[0].key]
+    new_process(monkeypatch)
+    assert len(store.read(found[0])) in (3, 5)
+    assert "runs shown" in store.where_it_ran()["what"].tolist()
+    monkeypatch.setattr(ramp, "qbench_version", 2)
+    assert list(store.results(ramp)) == []

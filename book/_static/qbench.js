@@ -42,12 +42,16 @@
       }
     }
     delete layout.meta;
+    for (const [path, value] of Object.entries(figure.menu?.settings?.[figure.choice] ?? {})) {
+      assign(layout, path, structuredClone(value));
+    }
     if (figure.menu) settleMenu(layout, figure, themed);
     if (themed) replace(layout, coloursFor(figure));
     const family = layout.template.layout.font.family;
     replace(layout, { [family]: getComputedStyle(figure.live).fontFamily });
     layout.width = width;
     layout.uirevision = "same"; // zoom, camera and hidden series survive a change of theme
+    if (figure.zoom !== undefined) layout.xaxis.uirevision = figure.zoom;
     if (figure.flat && matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     return layout;
   }
@@ -165,6 +169,7 @@
     select.selectedIndex = figure.choice;
     select.addEventListener("change", () => {
       figure.choice = select.selectedIndex;
+      if (figure.menu.settings) figure.zoom = figure.choice; // axes of their own start anew
       redraw(figure);
     });
     live.before(row);

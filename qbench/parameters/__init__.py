@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from qbench.errors import UserError, nearest
 
 from .addnet import AddNet
+from .comparison import Comparison
 from .devices import Devices
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
@@ -29,6 +30,7 @@ __all__ = [
     "AddNet",
     "Assumed",
     "BitWidthSweep",
+    "Comparison",
     "DenseNetQkd",
     "Devices",
     "DistillationSurface",
@@ -69,6 +71,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "12_addnet": AddNet,
     "13_pruning": FilterPruning,
     "14_devices": Devices,
+    "15_comparison": Comparison,
 }
 
 

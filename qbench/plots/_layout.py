@@ -112,7 +112,8 @@ def finish(
     if heading:
         fig.update_layout(legend_title_text=legend)
     if menu:
-        fig.layout.meta["menu"] = asdict(menu) | {"room": _menu.ROOM}
+        said = {name: value for name, value in asdict(menu).items() if value != ()}
+        fig.layout.meta["menu"] = said | {"room": _menu.ROOM}
         fig.update_layout(updatemenus=_menu.buttons(fig, menu))
     return fig
 

@@ -22,11 +22,15 @@ _MARGIN = 0.05  # of the values' span, on either side of it
 
 @dataclass(frozen=True)
 class Menu:
-    """What the menu is called, its entries, and the number of the one that is shown at first."""
+    """What the menu is called, its entries, and the number of the one that is shown at first.
+
+    `settings` are for each entry what it sets of the layout: dotted path -> value.
+    """
 
     label: str
     names: tuple[str, ...]
     first: int
+    settings: tuple[dict[str, object], ...] = ()
 
     def said(self, choice: int | None = None) -> str:
         """A choice (by default the first one shown) in words: "Activation bits: 4"."""
@@ -57,7 +61,10 @@ def menu(what: str, df: pd.DataFrame, column: str, first: object, label: str) ->
 def of(fig: go.Figure) -> Menu | None:
     """The menu of a finished figure; None if it has none."""
     found = (fig.layout.meta or {}).get("menu")
-    return found and Menu(found["label"], tuple(found["names"]), found["first"])
+    if not found:
+        return None
+    settings = tuple(found.get("settings", ()))
+    return Menu(found["label"], tuple(found["names"]), found["first"], settings)
 
 
 def assign(traces: Iterable, choice: int, line: object, shown: bool) -> None:
@@ -89,8 +96,12 @@ def buttons(fig: go.Figure, chosen: Menu) -> list[dict]:
             "buttons": [
                 {
                     "label": chosen.said(number),
-                    "method": "restyle",
-                    "args": [{"visible": [o == number for o in owners.values()]}, list(owners)],
+                    "method": "update" if chosen.settings else "restyle",
+                    "args": [
+                        {"visible": [o == number for o in owners.values()]},
+                        *chosen.settings[number : number + 1],
+                        list(owners),
+                    ],
                 }
                 for number in range(len(chosen.names))
             ],

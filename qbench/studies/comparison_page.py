@@ -1,0 +1,158 @@
+"""Chapter 15: its figures and tables in the words of a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from qbench import hardware, plots
+from qbench.hardware import MEASURED_OVERHEAD
+from qbench.parameters import Comparison
+
+from .comparison import COSTS, TITLES, contributions, front, left_out, methods
+from .comparison_costs import FLOAT, operation
+
+KILO, MICRO = 1e3, 1e-6
+SHOWN = {"memory": KILO, "energy": MICRO}  # bytes in kB, joules in µJ
+
+
+def labels(p: Comparison) -> dict[str, str]:
+    """What a reader calls the columns, with their units."""
+    service = f"{p.real_time:g} frames/s"
+    return {
+        "accuracy": "Test accuracy (%)",
+        "method": "Method",
+        "throughput": "Throughput, each on its device (frames/s)",
+        "lut": f"LUTs of the smallest design with {service}",
+        "bram18": f"BRAM18 of the smallest design with {service}",
+        "memory": "Memory of the weights (kB)",
+        "energy": "Energy of an image's operations, by a model (µJ)",
+        "latency": "Latency measured on a CPU (ms)",
+    }
+
+
+def described(p: Comparison) -> str:
+    """The assumptions of the FPGA's models, for a caption."""
+    device = hardware.device(p.device)
+    counted = {"none": "not counted", "lut": "in LUTs", "bram": "in block RAM"}
+    return (
+        f"{device.name} at {p.clock_mhz:g} MHz, {100 * p.share:g} % of it, SIMD up to "
+        f"{p.most_simd}, {MEASURED_OVERHEAD} cycles between frames, weights in block RAM, "
+        f"thresholds {counted[p.threshold_storage]}"
+    )
+
+
+def in_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with memory in kB and energy in µJ, the least and the greatest accuracy over seeds
+    (`low`, `high`), and the lines of each network's hover box.
+    """
+    scaled = {name: frame[name] / unit for name, unit in SHOWN.items()}
+    ends = {"low": frame["accuracies"].map(min), "high": frame["accuracies"].map(max)}
+    rows = frame.assign(**scaled, **ends)
+    return rows.assign(details=[_details(row) for row in rows.to_dict("records")])
+
+
+def _details(row: Mapping[str, object]) -> str:
+    """Everything that is known of a network, a line each."""
+    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+    half = row["half_width"]
+    bits = "float32"
+    if min(row["weight_bits"], row["act_bits"]) < FLOAT:
+        bits = f"weights {row['weight_bits']} bits, activations {row['act_bits']} bits"
+    lines = [
+        f"{row['method']}, chapter {row['chapter']}",
+        f"{row['images']:,} images × {row['epochs']} epochs, {seeds}"
+        + ("" if half != half else f", ± {half:.2f} points"),
+        f"{bits}; {row['weights']:,} weights, {row['macs']:,} MACs",
+        f"{row['memory']:,.4g} kB, {row['energy']:.3g} µJ by a model",
+        f"{row['throughput']:,.0f} frames/s: {row['throughput_by']}"
+        if row["throughput_by"]
+        else f"no throughput: {row['why_no_throughput']}",
+        f"{row['lut']:,.0f} LUTs, {row['bram18']:,.0f} BRAM18, by FINN's formulas"
+        if not row["why_no_lut"]
+        else f"no LUTs: {row['why_no_lut']}",
+    ]
+    return "<br>".join([*lines, *([f"assumed: {row['assumed']}"] if row["assumed"] else [])])
+
+
+def figure(frame: pd.DataFrame, dataset: str, p: Comparison) -> go.Figure | None:
+    """Accuracy against each cost that networks of a data set have; None where they have none."""
+    rows = in_units(frame[frame["dataset"] == dataset])
+    known = {name: better for name, better in COSTS.items() if (rows[name] > 0).any()}
+    if not known:
+        return None
+    return plots.plane(
+        rows,
+        known,
+        "accuracy",
+        "method",
+        name="network",
+        details="details",
+        spread=("low", "high"),
+        whole=100.0,
+        first=p.cost if p.cost in known else None,
+        levels={"throughput": {f"real time, {p.real_time:g} frames/s": p.real_time}},
+        labels=labels(p),
+    )
+
+
+def front_table(frame: pd.DataFrame, dataset: str, p: Comparison) -> pd.DataFrame:
+    """`comparison.front` against `p.cost` as a table of the page; empty without a network."""
+    best = front(frame, dataset, p.cost)
+    scale = SHOWN.get(p.cost, 1.0)
+    pairs = zip(best["accuracy"], best["half_width"], strict=True)
+    return pd.DataFrame(
+        {
+            "method": best["method"].astype(str),
+            "network": best["network"],
+            labels(p)[p.cost]: best[p.cost] / scale,
+            "accuracy (%)": [f"{m:.2f}" + ("" if h != h else f" ± {h:.2f}") for m, h in pairs],
+            "seeds": best["seeds"],
+            "images": best["images"],
+            "epochs": best["epochs"],
+            "gain (points)": best["gain"],
+            "larger than seeds'": best["clear"],
+        }
+    )
+
+
+def amount(value: float) -> str:
+    """A cost with four digits, or all of a whole thousand's."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def contributed(frame: pd.DataFrame) -> pd.DataFrame:
+    """`comparison.contributions` under the words of the page."""
+    words = {name: f"against {title}" for name, title in TITLES.items()}
+    words |= {"overall": "accuracy, throughput and LUTs", "dataset": "data set"}
+    return contributions(frame).rename(columns=words).astype({"method": str})
+
+
+def compared(frame: pd.DataFrame) -> pd.DataFrame:
+    """`comparison.methods` under the words of the page."""
+    found = methods(frame)
+    found["memory"] /= KILO
+    words = {
+        "dataset": "data set",
+        "accuracy": "best accuracy (%)",
+        "throughput": "most frames/s",
+        "memory": "least memory (kB)",
+    }
+    return found.rename(columns=words).astype({"method": str})
+
+
+def missing(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
+    """`comparison.left_out` under the words of the page; empty where nothing is."""
+    return left_out(frame, p).rename(columns={"dataset": "data set"})
+
+
+def energies(bits: tuple[int, ...] = (1, 2, 3, 4, 8, 16)) -> pd.DataFrame:
+    """Energy (pJ) of a MAC of equally wide weights and activations, sums of 1,024 products."""
+    rows = [{"bits": str(b), "pJ": operation(b, b, inputs=1024)} for b in bits]
+    rows.append({"bits": "float32", "pJ": operation(FLOAT, FLOAT)})
+    rows.append({"bits": "float32, weights -1, 0, 1", "pJ": operation(2, FLOAT)})
+    table = pd.DataFrame(rows)
+    float32 = table.loc[table["bits"] == "float32", "pJ"].iloc[0]
+    return table.assign(**{"of float32 (%)": 100 * table["pJ"] / float32})
