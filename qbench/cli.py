@@ -218,12 +218,11 @@ def results_list(method: str) -> None:
     from qbench import provenance, store
 
     faults: list[store.StoreError] = []
-    for entry in store.entries(damaged=faults.append):
-        if method in entry.spec["method"]:
-            where = "published" if entry.published else "local"
-            said = " ".join(f"{k}={_typed(v)}" for k, v in entry.spec["parameters"].items())
-            took = provenance.duration(entry.record["seconds"])
-            click.echo(f"{entry.key[:12]}  {where:9}  {entry.spec['method']}  {said}  ({took})")
+    for entry in store.entries(method=method, damaged=faults.append):
+        where = "published" if entry.published else "local"
+        said = " ".join(f"{k}={_typed(v)}" for k, v in entry.spec["parameters"].items())
+        took = provenance.duration(entry.record["seconds"])
+        click.echo(f"{entry.key[:12]}  {where:9}  {entry.spec['method']}  {said}  ({took})")
     if faults:
         _fail("\n".join(map(str, faults)), 1)
 

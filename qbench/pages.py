@@ -72,7 +72,7 @@ def _errata() -> str:
 
 
 def _runs() -> str:
-    entries = [entry for entry in store.entries() if entry.published]
+    entries = list(store.entries(paths.PUBLISHED))
     if not entries:
         return "No run is stored yet.\n"
     rows = []
@@ -104,8 +104,8 @@ def _pins() -> str:
 
 def _entries(*functions: Callable[..., pd.DataFrame]) -> dict[str, store.Entry]:
     """What was published of these with their usual settings, by name."""
-    names = {store.key(store.spec(function)): function.__name__ for function in functions}
-    return {names[e.key]: e for e in store.entries() if e.published and e.key in names}
+    found = {f.__name__: store.find(store.spec(f), paths.PUBLISHED) for f in functions}
+    return {name: entry for name, entry in found.items() if entry}
 
 
 def _speed() -> str:

@@ -81,10 +81,10 @@ def get_or_run(
         recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
     recompute = recompute and name not in _computed
     if not recompute and (entry := find(spec)):
-        return _use(entry).table()
+        return _use(entry)
     with _lock(spec, name):
         if not recompute and (entry := find(spec)):  # another process was quicker
-            return _use(entry).table()
+            return _use(entry)
         if recompute:  # from nothing: what an interrupted run left is no proof
             shutil.rmtree(_unfinished(name), ignore_errors=True)
         started, clock = provenance.now(), time.perf_counter()
@@ -94,7 +94,7 @@ def get_or_run(
         entry = _write(spec, table, started=started, seconds=seconds)
         _computed.add(name)
         shutil.rmtree(_unfinished(name), ignore_errors=True)
-        table = _use(entry).table()
+        table = _use(entry)
         if before is not None:
             print(f"{_title(spec)}{RECOMPUTED}{compare(before, table)}", file=sys.stderr)
         return table
@@ -145,7 +145,7 @@ def run_together(
             still = set(missing(every, recompute))
             if names := [name for name in names if name in still]:  # else another was quicker
                 failed = _compute_together([specs[name] for name in names], together, recompute)
-    return [None if key(one) in failed else _use(find(one)).table() for one in every]
+    return [None if key(one) in failed else _use(find(one)) for one in every]
 
 
 def missing(specs: Iterable[Spec], recompute: bool | None = None) -> list[str]:
@@ -249,9 +249,20 @@ def where_it_ran() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", "value"])
 
 
-def _use(entry: Entry) -> Entry:
+def _use(entry: Entry) -> pd.DataFrame:
+    """The table of a result that a page shows.
+
+    Another process may have replaced both files between the reading of one and of the other.
+    """
+    try:
+        table = entry.table()
+    except StoreError:
+        now = find(entry.spec)
+        if now is None or now.record["sha256"] == entry.record["sha256"]:
+            raise
+        entry, table = now, now.table()
     _used[entry.key] = entry
-    return entry
+    return table
 
 
 def _unfinished(name: str) -> Path:

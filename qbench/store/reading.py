@@ -14,6 +14,7 @@ import pandas as pd
 from qbench import paths
 from qbench.errors import UserError
 
+from . import listing
 from .specification import Spec, key
 
 IN_RECORD = {"spec": dict, "sha256": str, "date": str, "seconds": float | int, "commit": str}
@@ -67,46 +68,57 @@ class Entry:
         )
 
 
-def find(spec: Spec) -> Entry | None:
-    """The stored entry of `spec`, local results before published ones; None if there is none."""
-    for root in (paths.local_results(), paths.PUBLISHED):
-        file = root / spec["method"] / f"{key(spec)}.json"
+def find(spec: Spec, *roots: Path) -> Entry | None:
+    """The stored entry of `spec` in the first of `roots` (default: local, published) that has it.
+
+    None if there is none.
+    """
+    name = f"{key(spec)}.json"
+    for root in roots or (paths.local_results(), paths.PUBLISHED):
+        file = root / spec["method"] / name
         if file.exists():
             return _read(file)
     return None
 
 
-def entries(*roots: Path, damaged: Callable[[StoreError], None] | None = None) -> Iterator[Entry]:
+def entries(
+    *roots: Path, method: str = "", damaged: Callable[[StoreError], None] | None = None
+) -> Iterator[Entry]:
     """Every stored result once, from the first of `roots` (default: published, local) that has it.
 
-    At a damaged JSON calls `damaged` and goes on; without it raises `StoreError`.
+    Only of methods whose names contain `method`. At a damaged JSON calls `damaged` and goes on;
+    without it raises `StoreError`.
     """
     seen = set()
     for root in roots or (paths.PUBLISHED, paths.local_results()):
-        for file in sorted(root.glob("*/*.json")):
-            try:
-                entry = _read(file)
-            except StoreError as error:
-                if damaged is None:
-                    raise
-                damaged(error)
+        for folder in listing.folders(root):
+            if method not in folder.name:
                 continue
-            if entry.key not in seen:
-                seen.add(entry.key)
-                yield entry
+            for name in listing.keys(folder):
+                try:
+                    entry = _read(folder / f"{name}.json")
+                except StoreError as error:
+                    if damaged is None:
+                        raise
+                    damaged(error)
+                    continue
+                if name not in seen:
+                    seen.add(name)
+                    yield entry
 
 
 def lookup(prefix: str) -> Entry:
     """The one entry whose key begins with `prefix`, the local one where it is published as well.
 
-    Raises `StoreError` if none or several do.
+    Reads that one JSON and no other. Raises `StoreError` if none or several keys do.
     """
-    every = entries(paths.local_results(), paths.PUBLISHED)
-    found = [entry for entry in every if entry.key.startswith(prefix)]
+    found: dict[str, Path] = {}
+    for file in listing.beginning(prefix, paths.local_results(), paths.PUBLISHED):
+        found.setdefault(file.stem, file)
     if len(found) != 1:
         many = f"{len(found)} results begin" if found else "no stored result begins"
         raise StoreError(f"{many} with {prefix!r}; `qbench results list` shows all keys.")
-    return found[0]
+    return _read(*found.values())
 
 
 def _read(file: Path) -> Entry:
