@@ -15,6 +15,7 @@ _ROOMS = (
     "chapters",
     "checkpoints",
     "cli",
+    "cluster",
     "data",
     "distillation",
     "errors",

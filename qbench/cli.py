@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,32 @@ def _fail(sentences: str, status: int) -> None:
 _jobs = click.option(
     "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="Chapters at a time."
 )
+
+
+def _elsewhere(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that send the parts of chapters elsewhere."""
+    command = click.option(
+        "--workers", type=click.IntRange(1), help="Or that many processes of this machine."
+    )(command)
+    said = "Send the parts of chapters to this Dask scheduler, such as tcp://host:8786."
+    return click.option("--scheduler", metavar="ADDRESS", help=said)(command)
+
+
+@contextmanager
+def _cluster(scheduler: str | None, workers: int | None) -> Iterator[dict[str, str]]:
+    """What kernels must know of the cluster that is asked for."""
+    if not scheduler and not workers:
+        yield {}
+        return
+    from qbench import cluster
+
+    if scheduler and workers:
+        raise cluster.ClusterError("--scheduler must be given without --workers: it has its own.")
+    if scheduler:
+        yield {cluster.VARIABLE: cluster.reachable(scheduler)}
+    else:
+        with cluster.local(workers) as address:
+            yield {cluster.VARIABLE: address}
 
 
 def _profile(default: str) -> Callable[[Callable], Callable]:
@@ -84,6 +111,7 @@ def chapters(chapter: str | None) -> None:
 @_profile("smoke")
 @click.option("--recompute", is_flag=True, help="Compute stored results anew, and compare.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="Where the notebook goes.")
+@_elsewhere
 @_jobs
 @_in_a_sentence
 def run(
@@ -92,6 +120,8 @@ def run(
     profile: str,
     recompute: bool,
     output: Path | None,
+    scheduler: str | None,
+    workers: int | None,
     jobs: int,
 ) -> None:
     """Execute chapters with papermill; parameters are checked before any kernel starts."""
@@ -115,9 +145,9 @@ def run(
     ]
     if output:
         _check_output(output)
-    outcomes = execute.run_all(
-        work, workers=jobs, environment={"QBENCH_RECOMPUTE": "1"} if recompute else {}
-    )
+    again = {"QBENCH_RECOMPUTE": "1"} if recompute else {}
+    with _cluster(scheduler, workers) as there:
+        outcomes = execute.run_all(work, workers=jobs, environment=again | there)
     for outcome in outcomes:
         if not outcome.failure:
             click.echo(paths.shown(outcome.job.output))
@@ -156,14 +186,19 @@ def _check_output(output: Path) -> None:
 @main.command()
 @_profile("published")
 @click.option("--recompute", is_flag=True, help="Compute every stored result anew.")
+@_elsewhere
 @_jobs
 @_in_a_sentence
-def book(profile: str, recompute: bool, jobs: int) -> None:
+def book(
+    profile: str, recompute: bool, scheduler: str | None, workers: int | None, jobs: int
+) -> None:
     """Execute the chapters that changed, render the book, print the path of its first page."""
     from qbench import book as builder
     from qbench import paths
 
-    click.echo(paths.shown(builder.build(profile=profile, workers=jobs, recompute=recompute)))
+    with _cluster(scheduler, workers) as there:
+        index = builder.build(profile=profile, workers=jobs, recompute=recompute, environment=there)
+    click.echo(paths.shown(index))
 
 
 @main.group()

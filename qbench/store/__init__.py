@@ -29,12 +29,14 @@ import pandas as pd
 from qbench import paths, provenance
 
 from .comparing import compare
+from .moving import packed, put_down, unpacked, weights_file
 from .reading import Entry, StoreError, entries, find, lookup
 from .specification import NOT_IN_SPEC, Spec, key, method, spec
 from .specification import title as _title
 from .writing import locked as _lock
 from .writing import parquet as _parquet
 from .writing import publish, writing
+from .writing import put as _put
 from .writing import write as _write
 
 __all__ = [
@@ -52,12 +54,17 @@ __all__ = [
     "lookup",
     "method",
     "missing",
+    "packed",
     "publish",
+    "put_down",
+    "receive",
     "recompute",
     "repeatable",
     "run",
     "run_together",
     "spec",
+    "start_anew",
+    "weights_file",
     "where_it_ran",
     "writing",
 ]
@@ -161,6 +168,41 @@ def missing(specs: Iterable[Spec], recompute: bool | None = None) -> list[str]:
 def computed(name: str) -> None:
     """Another process computed this result for this one: `missing` leaves it out from now on."""
     _computed.add(name)
+
+
+def receive(files: Mapping[str, bytes]) -> None:
+    """Store what another machine computed and sent as `packed` files.
+
+    A result that is here already stays as it is, but is compared and replaced where
+    `QBENCH_RECOMPUTE` is set. Raises `StoreError`, also when a table is not the one that was sent.
+    """
+    recompute = bool(os.environ.get("QBENCH_RECOMPUTE"))
+    complete = unpacked(files)
+    put_down({name: content for name, content in files.items() if name.endswith(".pt")})
+    for record, content in complete:
+        asked, name = record["spec"], key(record["spec"])
+        if hashlib.sha256(content).hexdigest() != record["sha256"]:
+            raise StoreError(f"{name} came back altered or cut short: run again.")
+        with _lock(asked, name):
+            if not recompute and find(asked):
+                continue
+            before = _stored_before(asked) if recompute else None
+            entry = _put(paths.local_results() / asked["method"], record, content)
+            computed(name)
+            if before is not None:
+                said = compare(before, entry.table())
+                print(f"{_title(asked)}{RECOMPUTED}{said}", file=sys.stderr)
+
+
+def start_anew(files: Mapping[str, bytes]) -> None:
+    """Work for someone else from now on: forget what this process has used and computed.
+
+    `files` are results that they sent to be read; these are not computed again.
+    """
+    _used.clear()
+    _computed.clear()
+    put_down(files)
+    _computed.update(Path(name).stem for name in files if name.endswith(".json"))
 
 
 def _compute_together(

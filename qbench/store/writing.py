@@ -24,7 +24,7 @@ def publish(entry: Entry) -> Entry:
 
     Raises `StoreError` when it is damaged or the copy cannot be written.
     """
-    return _put(paths.PUBLISHED / entry.spec["method"], entry.record, entry.content())
+    return put(paths.PUBLISHED / entry.spec["method"], entry.record, entry.content())
 
 
 def write(
@@ -47,7 +47,7 @@ def write(
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
-    return _put(paths.local_results() / spec["method"], record, content)
+    return put(paths.local_results() / spec["method"], record, content)
 
 
 def parquet(table: pd.DataFrame) -> bytes:
@@ -57,7 +57,7 @@ def parquet(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _put(folder: Path, record: dict[str, Any], content: bytes) -> Entry:
+def put(folder: Path, record: dict[str, Any], content: bytes) -> Entry:
     """Write the table, then the JSON, each atomically; drop the tables that no JSON names."""
     entry = Entry(folder / f"{key(record['spec'])}.json", record)
     with writing(folder):
