@@ -21,6 +21,7 @@ _ROOMS = (
     "errors",
     "evolution",
     "execute",
+    "faults",
     "files",
     "hardware",
     "lineages",

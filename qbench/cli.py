@@ -15,7 +15,7 @@ from qbench.errors import UserError
 
 
 def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the errors that are written for the user into their sentences and an exit status."""
+    """Turn Ctrl-C and errors that are written for the user into sentences and an exit status."""
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
@@ -23,6 +23,8 @@ def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except UserError as error:
             _fail(str(error), error.status)
+        except KeyboardInterrupt:
+            _fail("interrupted. What was done is stored: the same command goes on from there.", 130)
 
     return wrapped
 

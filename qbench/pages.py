@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from qbench import data, paths, plots, provenance, reference, speed, store
+from qbench import data, faults, paths, plots, provenance, reference, speed, store
 from qbench import speed_distillation as students
 from qbench import speed_rounding as rounding
 
@@ -32,6 +32,7 @@ def generated() -> dict[str, str]:
         "accuracy.md": _accuracy(),
         "students.md": _students(),
         "rounding.md": _rounding(),
+        "faults.md": _faults(),
     }
 
 
@@ -233,6 +234,15 @@ def _rounding() -> str:
         formats = {"images/s in all": ",.0f", "times PyTorch's best": ".2f"}
         return f"{_measured_on(entry)}\n\n" + _table(shown, caption, formats)
     return "Not published yet; `make bench` measures it.\n"
+
+
+def _faults() -> str:
+    """What was published of `qbench.faults.suite`, the machine in front."""
+    for entry in _entries(faults.suite).values():
+        found = entry.table().rename(columns={"injected": "how", "times": "how often"})
+        caption = f"{len(found)} faults, injected {found['how often'].sum():,} times in all"
+        return f"{_measured_on(entry)}\n\n" + _table(found, caption)
+    return "Not published yet; `python -m qbench.faults` makes it.\n"
 
 
 def _measured_on(entry: store.Entry) -> str:

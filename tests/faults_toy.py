@@ -28,9 +28,14 @@ def noted(fault: str, how: str, times: int, outcome: str) -> None:
 
 @store.method(version=1)
 def line(*, slope: float, seconds: float = 0.0) -> pd.DataFrame:
-    """Takes `seconds`, and leaves a file in `QBENCH_ANNOUNCE` named after its process."""
+    """Takes `seconds`, and leaves a file in `QBENCH_ANNOUNCE` named after its process.
+
+    Slopes above 3 wait as long as there is a file `hold` beside that folder.
+    """
     if folder := os.environ.get("QBENCH_ANNOUNCE"):
         Path(folder, f"{os.getpid()}-{slope:g}").touch()
+        while slope > 3 and Path(folder).with_name("hold").exists():
+            time.sleep(0.05)
     time.sleep(seconds)
     return pd.DataFrame({"x": range(4), "y": [slope * x for x in range(4)]})
 

@@ -136,8 +136,8 @@ def _make_there(
 
 
 def known(folder: Path) -> dict[str, Any] | None:
-    """What `make` wrote; None where it has not ended."""
-    with suppress(OSError):
+    """What `make` wrote; None where it has not ended, or where that is damaged."""
+    with suppress(OSError, ValueError):
         return json.loads((folder / MADE).read_text())
     return None
 
