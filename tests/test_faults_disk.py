@@ -138,7 +138,7 @@ def test_a_data_set_on_a_disk_that_is_full(home):
                 data.get("toy", progress=False, force=True)
             outcomes.append("filled")
         except DataError as error:
-            sentence(str(error).replace(" (File too large)", ". File too large"))
+            sentence(error)
             outcomes.append("refused")
         data.get("toy", progress=False)
         assert digests("toy") == home.toy["sha256"]
