@@ -48,7 +48,7 @@ def test_a_clock_that_goes_backwards_while_a_result_is_computed(results, monkeyp
 
 def test_ctrl_c_ends_a_run_with_a_sentence_and_leaves_no_process(tmp_path):
     """As the terminal does it: SIGINT to every process of the command."""
-    command = [sys.executable, "-m", "qbench", "run", "02", "-p", "epochs", "100000"]
+    command = [sys.executable, "-m", "qbench", "run", "02", "-p", "epochs", "1000"]
     environment = {**os.environ, "QBENCH_RESULTS": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
     process = subprocess.Popen(
         [*command, "-o", str(tmp_path / "out.ipynb")],
