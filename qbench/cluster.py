@@ -106,6 +106,7 @@ def _client(where: str, process: int) -> Any:
 
 def gone() -> ClusterError:
     """What is said when the scheduler has left, or has dropped what it was given."""
+    _client.cache_clear()  # the next call connects anew
     return ClusterError(
         f"the scheduler {address() or ''} is gone, or has dropped the jobs. What was done is "
         "stored: run again to compute the rest."
@@ -197,6 +198,6 @@ def _dask(name: str = "dask") -> Any:
         return import_module(name)
     except ImportError:
         raise ClusterError(
-            "a cluster needs Dask: `pip install 'qbench[cluster]'`, or the pins in "
+            "a cluster needs Dask: `pip install -e '.[cluster]'`, or the pins in "
             "requirements.lock."
         ) from None

@@ -1,6 +1,7 @@
 """Jobs that can be killed meanwhile, and where tests of faults note what came of it; not a test.
 
-Run as a program, it asks for `LINES` and stores them.
+Run as a program, it asks for `LINES` and stores them; with `cluster` behind it, it is a cluster of
+one worker that prints its address.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from evolution_toy import measured
 
-from qbench import store, workers
+from qbench import cluster, store, workers
 
 HERE = Path(__file__).parent
 
@@ -82,4 +83,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(HERE))
     import faults_toy  # not `__main__`: other processes must find its functions
 
-    workers.run_each(faults_toy.line, LINES, workers=2, title="lines")
+    if sys.argv[1:] == ["cluster"]:
+        with cluster.local(1) as address:
+            print(address, flush=True)
+            time.sleep(600)
+    else:
+        workers.run_each(faults_toy.line, LINES, workers=2, title="lines")
