@@ -198,6 +198,5 @@ def _dask(name: str = "dask") -> Any:
         return import_module(name)
     except ImportError:
         raise ClusterError(
-            "a cluster needs Dask: `pip install -e '.[cluster]'`, or the pins in "
-            "requirements.lock."
+            "a cluster needs Dask: `pip install -e '.[cluster]'`, or the pins in requirements.lock."
         ) from None
