@@ -139,32 +139,6 @@ def test_a_driver_killed_and_started_again(on_cluster, results):
     noted("the driver is killed and started again", "SIGKILL", 1, "right result")
 
 
-def test_a_scheduler_that_is_killed_is_a_sentence(results, tmp_path, monkeypatch):
-    """With all of its workers; what had come back is stored."""
-    announcing = tmp_path / "announced"
-    announcing.mkdir()
-    (tmp_path / "hold").touch()
-    folders = os.pathsep.join(map(str, (paths.ROOT, faults_toy.HERE)))
-    over_there = {"QBENCH_WORKER": str(tmp_path / "worker"), "QBENCH_ANNOUNCE": str(announcing)}
-    command = [sys.executable, str(faults_toy.HERE / "faults_toy.py"), "cluster"]
-    made = subprocess.Popen(
-        command,
-        env={**os.environ, **over_there, "PYTHONPATH": folders},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        monkeypatch.setenv(cluster.VARIABLE, made.stdout.readline().strip())
-        with Killing(lambda: [made.pid] if len(os.listdir(announcing)) > 3 else []):
-            with pytest.raises(ClusterError, match="is gone, .* run again to compute the rest"):
-                workers.run_each(line, LINES, title="lines")
-    finally:
-        made.kill()
-    assert 0 < len(list(store.entries())) < len(LINES)
-    noted("the scheduler and all its workers are killed", "SIGKILL", 1, "clear sentence")
-
-
 def test_evolution_whose_workers_are_killed_all_the_time(on_cluster):
     """One a second, once something has been evaluated since: the undisturbed search's archive."""
     import psutil
