@@ -16,6 +16,8 @@ test: install  ## everything that matters, two processes at a time
 
 bench: install  ## speed, measured side by side
 	@$(BIN) tests/bench/startup.py
+	@$(BIN) tests/bench/store.py
+	@$(BIN) tests/bench/cluster.py
 	@$(BIN) tests/bench/sweep.py
 	@$(BIN) tests/bench/students.py
 	@$(BIN) tests/bench/perceptrons.py

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import nbformat
@@ -39,14 +39,21 @@ class BookError(UserError, RuntimeError):
     """The book could not be built."""
 
 
-def build(*, profile: str = "published", workers: int = 2, recompute: bool = False) -> Path:
+def build(
+    *,
+    profile: str = "published",
+    workers: int = 2,
+    recompute: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
     """Bring the book up to date and return the path of its index page.
 
+    `workers` chapters are executed at a time, and `environment` is what their kernels see besides.
     A chapter is executed again when its notebook, its parameters, the library, the stored results
     or the published values changed. Raises `BookError` naming every chapter that failed.
     """
     started = time.perf_counter()
-    _execute(profile, workers, recompute)
+    _execute(profile, workers, recompute, environment or {})
     _stage()
     stamp, state = SITE / "state", _digest(_files(SOURCE), provenance.versions())
     if INDEX.exists() and stamp.exists() and stamp.read_text() == state:
@@ -59,7 +66,7 @@ def build(*, profile: str = "published", workers: int = 2, recompute: bool = Fal
     return INDEX
 
 
-def _execute(profile: str, workers: int, recompute: bool) -> None:
+def _execute(profile: str, workers: int, recompute: bool, environment: Mapping[str, str]) -> None:
     jobs, stamps = [], {}
     shared = [
         *_files(paths.ROOT / "qbench", "*.py"),
@@ -77,8 +84,8 @@ def _execute(profile: str, workers: int, recompute: bool) -> None:
     if not jobs:
         return
     _say(f"executing {len(jobs)} of {len(chapters.all_chapters())} chapters ({profile})")
-    environment = {"QBENCH_BOOK": "1", **({"QBENCH_RECOMPUTE": "1"} if recompute else {})}
-    outcomes = run_all(jobs, workers=workers, environment=environment)
+    settings = {"QBENCH_BOOK": "1", **({"QBENCH_RECOMPUTE": "1"} if recompute else {})}
+    outcomes = run_all(jobs, workers=workers, environment={**settings, **environment})
     for outcome in outcomes:
         if not outcome.failure:
             stamp, state = stamps[outcome.job.label]

@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from qbench.errors import UserError
 
 
 def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the errors that are written for the user into their sentences and an exit status."""
+    """Turn Ctrl-C and errors that are written for the user into sentences and an exit status."""
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
@@ -22,6 +23,8 @@ def _in_a_sentence(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except UserError as error:
             _fail(str(error), error.status)
+        except KeyboardInterrupt:
+            _fail("interrupted. What was done is stored: the same command goes on from there.", 130)
 
     return wrapped
 
@@ -35,6 +38,32 @@ def _fail(sentences: str, status: int) -> None:
 _jobs = click.option(
     "-j", "--jobs", default=2, show_default=True, type=click.IntRange(1), help="Chapters at a time."
 )
+
+
+def _elsewhere(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that send the parts of chapters elsewhere."""
+    command = click.option(
+        "--workers", type=click.IntRange(1), help="Or that many processes of this machine."
+    )(command)
+    said = "Send the parts of chapters to this Dask scheduler, such as tcp://host:8786."
+    return click.option("--scheduler", metavar="ADDRESS", help=said)(command)
+
+
+@contextmanager
+def _cluster(scheduler: str | None, workers: int | None) -> Iterator[dict[str, str]]:
+    """What kernels must know of the cluster that is asked for."""
+    if not scheduler and not workers:
+        yield {}
+        return
+    from qbench import cluster
+
+    if scheduler and workers:
+        raise cluster.ClusterError("--scheduler must be given without --workers: it has its own.")
+    if scheduler:
+        yield {cluster.VARIABLE: cluster.reachable(scheduler)}
+    else:
+        with cluster.local(workers) as address:
+            yield {cluster.VARIABLE: address}
 
 
 def _profile(default: str) -> Callable[[Callable], Callable]:
@@ -88,6 +117,7 @@ def chapters(chapter: str | None) -> None:
 @_profile("smoke")
 @click.option("--recompute", is_flag=True, help="Compute stored results anew, and compare.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="Where the notebook goes.")
+@_elsewhere
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path), help="A folder for the curves of trainings."
 )
@@ -99,6 +129,8 @@ def run(
     profile: str,
     recompute: bool,
     output: Path | None,
+    scheduler: str | None,
+    workers: int | None,
     tensorboard: Path | None,
     jobs: int,
 ) -> None:
@@ -126,7 +158,8 @@ def run(
     environment = {"QBENCH_RECOMPUTE": "1"} if recompute else {}
     if tensorboard:
         environment[curves.VARIABLE] = str(curves.check(tensorboard))
-    outcomes = execute.run_all(work, workers=jobs, environment=environment)
+    with _cluster(scheduler, workers) as there:
+        outcomes = execute.run_all(work, workers=jobs, environment=environment | there)
     for outcome in outcomes:
         if not outcome.failure:
             click.echo(paths.shown(outcome.job.output))
@@ -165,14 +198,19 @@ def _check_output(output: Path) -> None:
 @main.command()
 @_profile("published")
 @click.option("--recompute", is_flag=True, help="Compute every stored result anew.")
+@_elsewhere
 @_jobs
 @_in_a_sentence
-def book(profile: str, recompute: bool, jobs: int) -> None:
+def book(
+    profile: str, recompute: bool, scheduler: str | None, workers: int | None, jobs: int
+) -> None:
     """Execute the chapters that changed, render the book, print the path of its first page."""
     from qbench import book as builder
     from qbench import paths
 
-    click.echo(paths.shown(builder.build(profile=profile, workers=jobs, recompute=recompute)))
+    with _cluster(scheduler, workers) as there:
+        index = builder.build(profile=profile, workers=jobs, recompute=recompute, environment=there)
+    click.echo(paths.shown(index))
 
 
 @main.group()
@@ -227,12 +265,11 @@ def results_list(method: str) -> None:
     from qbench import provenance, store
 
     faults: list[store.StoreError] = []
-    for entry in store.entries(damaged=faults.append):
-        if method in entry.spec["method"]:
-            where = "published" if entry.published else "local"
-            said = " ".join(f"{k}={_typed(v)}" for k, v in entry.spec["parameters"].items())
-            took = provenance.duration(entry.record["seconds"])
-            click.echo(f"{entry.key[:12]}  {where:9}  {entry.spec['method']}  {said}  ({took})")
+    for entry in store.entries(method=method, damaged=faults.append):
+        where = "published" if entry.published else "local"
+        said = " ".join(f"{k}={_typed(v)}" for k, v in entry.spec["parameters"].items())
+        took = provenance.duration(entry.record["seconds"])
+        click.echo(f"{entry.key[:12]}  {where:9}  {entry.spec['method']}  {said}  ({took})")
     if faults:
         _fail("\n".join(map(str, faults)), 1)
 

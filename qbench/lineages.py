@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import paths, store, workers
+from qbench import store, workers
 from qbench.data import specs as specs_of
 from qbench.errors import UserError
 from qbench.numbers import whole
@@ -70,10 +70,17 @@ def run(
     missing = store.missing([store.spec(method, **spec) for spec in specs])
     alone = few([different[name] for name in missing])
     asked = list(different.values())
-    workers.run_each(method, asked, workers=1 if alone else at_once, title=title)
+    workers.run_each(
+        method,
+        asked,
+        workers=1 if alone else at_once,
+        title=title,
+        here=alone,
+        needs=lambda spec: [store.spec(method, **spec["start"])] if spec["start"] else [],
+    )
     return [store.run(method, **spec) for spec in specs]
 
 
 def weights(method: Method, spec: Spec) -> Path:
     """Where the weights are that a training left."""
-    return paths.local_results() / "networks" / f"{store.key(store.spec(method, **spec))}.pt"
+    return store.weights_file(store.key(store.spec(method, **spec)))

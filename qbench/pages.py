@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from qbench import data, paths, plots, provenance, reference, speed, store
+from qbench import data, faults, paths, plots, provenance, reference, speed, store
 from qbench import speed_distillation as students
 from qbench import speed_rounding as rounding
 
@@ -32,6 +32,7 @@ def generated() -> dict[str, str]:
         "accuracy.md": _accuracy(),
         "students.md": _students(),
         "rounding.md": _rounding(),
+        "faults.md": _faults(),
     }
 
 
@@ -72,7 +73,7 @@ def _errata() -> str:
 
 
 def _runs() -> str:
-    entries = [entry for entry in store.entries() if entry.published]
+    entries = list(store.entries(paths.PUBLISHED))
     if not entries:
         return "No run is stored yet.\n"
     rows = []
@@ -104,8 +105,8 @@ def _pins() -> str:
 
 def _entries(*functions: Callable[..., pd.DataFrame]) -> dict[str, store.Entry]:
     """What was published of these with their usual settings, by name."""
-    names = {store.key(store.spec(function)): function.__name__ for function in functions}
-    return {names[e.key]: e for e in store.entries() if e.published and e.key in names}
+    found = {f.__name__: store.find(store.spec(f), paths.PUBLISHED) for f in functions}
+    return {name: entry for name, entry in found.items() if entry}
 
 
 def _speed() -> str:
@@ -233,6 +234,15 @@ def _rounding() -> str:
         formats = {"images/s in all": ",.0f", "times PyTorch's best": ".2f"}
         return f"{_measured_on(entry)}\n\n" + _table(shown, caption, formats)
     return "Not published yet; `make bench` measures it.\n"
+
+
+def _faults() -> str:
+    """What was published of `qbench.faults.suite`, the machine in front."""
+    for entry in _entries(faults.suite).values():
+        found = entry.table().rename(columns={"injected": "how", "times": "how often"})
+        caption = f"{len(found)} faults, injected {found['how often'].sum():,} times in all"
+        return f"{_measured_on(entry)}\n\n" + _table(found, caption)
+    return "Not published yet; `python -m qbench.faults` makes it.\n"
 
 
 def _measured_on(entry: store.Entry) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from evolution_toy import TINY, Evaluator
+from faults_toy import noted
 
 from qbench.evolution import EvolutionError, Rates, nsga2, random_search, read_archive
 
@@ -90,6 +91,9 @@ def test_a_search_killed_twice_ends_as_one_that_was_not(whole, tmp_path):
     evaluate = Evaluator()
     pd.testing.assert_frame_equal(search(evaluate, file), table)
     assert rows(file) == written and len(evaluate.kept) == len(trained) - kept
+    noted(
+        "a search is killed", "SIGKILL between two networks", 2, "the undisturbed search's archive"
+    )
 
 
 def test_an_interruption_before_any_network_costs_only_that(tmp_path):

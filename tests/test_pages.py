@@ -19,6 +19,8 @@ PAGES = [
     "book/datasets",
     "book/published",
     "book/speed",
+    "book/cluster",
+    "book/faults",
     "book/environment",
     "book/references",
     *(f"notebooks/{chapter.name}" for chapter in chapters.all_chapters()),

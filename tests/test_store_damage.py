@@ -76,7 +76,7 @@ def test_a_json_that_is_something_else_is_refused(stored, content):
     stored.file.write_text(content)
     says(lambda: store.run(ramp), paths.shown(stored.file), "is damaged")
     says(lambda: list(store.entries()), paths.shown(stored.file))
-    says(lambda: store.lookup("0"), paths.shown(stored.file))
+    says(lambda: store.lookup(stored.key[:4]), paths.shown(stored.file))
 
 
 @pytest.mark.parametrize("name", ["spec", "sha256", "date", "seconds", "machine", "commit"])

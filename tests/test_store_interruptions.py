@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import store_toy
+from faults_toy import noted
 from filelock import FileLock
 from store_toy import Counted, failing, files, new_process, no_space, ramp, says
 
@@ -157,6 +158,12 @@ def test_two_processes_that_ask_at_the_same_time_compute_once(other_process, spe
     process.join(30)
     assert process.exitcode == 0
     assert len(list(store.entries())) == 1
+    noted(
+        "two runs of the same specification at once",
+        "two processes",
+        1,
+        "computed once, right result",
+    )
 
 
 def test_a_killed_process_leaves_neither_a_result_nor_a_lock(other_process, spec):
@@ -167,6 +174,12 @@ def test_a_killed_process_leaves_neither_a_result_nor_a_lock(other_process, spec
     mine = Counted()
     store.get_or_run(spec, mine)
     assert mine.calls == 1
+    noted(
+        "a process is killed while it computes a result",
+        "SIGKILL",
+        1,
+        "no half of a result, no lock left",
+    )
 
 
 # Checkpoints

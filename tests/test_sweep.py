@@ -11,7 +11,8 @@ from sweep_toy import images, run, same, same_networks, trained
 
 from qbench import data, sweep
 from qbench.sweep import Member, SweepError, fitting, grid, train
-from qbench.sweep.network import CHUNK, Network
+from qbench.sweep.group import CHUNK
+from qbench.sweep.network import Network
 
 TOY = images()
 MEMBERS = [

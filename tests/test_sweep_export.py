@@ -44,7 +44,7 @@ def logits(group: Network, images: torch.Tensor) -> torch.Tensor:
 
 def in_double(group: Network, monkeypatch: pytest.MonkeyPatch) -> Network:
     """The same network in float64; Brevitas stores 0.1, a 1-bit weight, in float32."""
-    monkeypatch.setattr(network, "BINARY", float(np.float32(network.BINARY)))
+    monkeypatch.setattr("qbench.sweep.group.BINARY", float(np.float32(network.BINARY)))
     (inputs, hidden), (_, classes) = group.sizes[0], group.sizes[-1]
     size = {"inputs": inputs, "hidden": hidden, "classes": classes}
     double = Network(group.members, **size, dtype=torch.float64)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import sweep_toy
 import torch
+from faults_toy import noted
 from store_toy import files
 from sweep_toy import images, run, same, same_networks
 
@@ -258,3 +259,9 @@ def test_a_sweep_killed_at_random_moments_continues_to_the_same_numbers(home):
     assert files(home / "local" / "unfinished") == []
     left = [name for name in files(home / "local") if name != "began"]
     assert len(left) == 2 * len(TWO_GROUPS), "a JSON and a table each, nothing half-written"
+    noted(
+        "a sweep is killed",
+        "SIGKILL at random moments, of checkpoints too",
+        codes.count(-signal.SIGKILL),
+        "the same numbers, to the last bit",
+    )

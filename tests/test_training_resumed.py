@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import training_toy
+from faults_toy import noted
 from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
@@ -122,6 +123,9 @@ def test_a_run_killed_at_a_random_moment_continues_to_the_same_numbers(home):
     done = len(checkpoints.load(state)["log"])
     assert 1 <= done <= LONG["epochs"]
     same(train(**LONG, checkpoint=state), train(**LONG))
+    noted(
+        "a training is killed", "SIGKILL at a random moment", 1, "the same numbers, to the last bit"
+    )
 
 
 # Checkpoints

@@ -116,7 +116,11 @@ def _store(spec: Spec, arrays: Arrays, scratch: Path) -> None:
     ready.mkdir()
     for name, array in arrays.items():
         with _on_disk(ready / f"{name}.npy") as file:
-            np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+            # Not `write_array`: it writes past Python and does not notice that the disk is full.
+            array = np.ascontiguousarray(array)
+            header = np.lib.format.header_data_from_array_1_0(array)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(array.data)
     if spec.sha256 is None:
         digests = {name: digest(array) for name, array in arrays.items()}
         with _on_disk(ready / RECORD) as file:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from qbench.errors import nearest
@@ -100,18 +101,26 @@ def all_specs() -> dict[str, Spec]:
 
     Raises `DataError` where the file is missing or does not say what it must.
     """
+    try:
+        text = DATASETS_FILE.read_text("utf-8")
+    except FileNotFoundError:
+        hint = "install qbench from its repository with `pip install -e .`"
+        raise DataError(f"{DATASETS_FILE} is missing: {hint}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{DATASETS_FILE} cannot be read: {reason(error)}.") from error
+    return dict(_parsed(text, DATASETS_FILE))
+
+
+@lru_cache(maxsize=1)  # every training asks; the text is read anew, so a change is seen
+def _parsed(text: str, file: Path) -> dict[str, Spec]:
     import yaml
 
     from .schema import read_specs
 
     try:
-        text = DATASETS_FILE.read_text("utf-8")
         content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except FileNotFoundError:
-        hint = "install qbench from its repository with `pip install -e .`"
-        raise DataError(f"{DATASETS_FILE} is missing: {hint}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{DATASETS_FILE} cannot be read: {reason(error)}.") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"{file} cannot be read: {reason(error)}.") from error
     return read_specs(content)
 
 

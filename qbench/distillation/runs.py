@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from qbench import checkpoints, data, paths, store, threads
+from qbench import checkpoints, data, store, threads
 from qbench.models.convolutional import build, check
 
 from .errors import DistillationError
@@ -137,6 +137,16 @@ def student(
     return train_student(**locals())[1]
 
 
+def read_by(taught_by: TeacherSpec | None, augment: bool) -> list[store.Spec]:
+    """The results that a student's training reads: its teacher's logits, or its weights."""
+    if taught_by is None:
+        return []
+    spec = _complete(taught_by)
+    if augment:
+        return [store.spec(teacher, **spec)]
+    return [store.spec(teacher_logits, teacher=spec)]
+
+
 def train_student(
     *,
     dataset: str,
@@ -226,5 +236,4 @@ def _complete(spec: TeacherSpec) -> dict[str, Any]:
 
 
 def _weights(spec: TeacherSpec) -> Path:
-    folder = paths.local_results() / "networks"
-    return folder / f"{store.key(store.spec(teacher, **spec))}.pt"
+    return store.weights_file(store.key(store.spec(teacher, **spec)))

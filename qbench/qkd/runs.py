@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from qbench import checkpoints, data, paths, store, threads, workers
+from qbench import checkpoints, data, store, threads, workers
 from qbench.data import specs as specs_of
 from qbench.distillation import Distillation, DistillationError
 from qbench.errors import nearest
@@ -105,20 +105,29 @@ def studies(
     stacks = [part for group in groups.values() for part in _divided(group)]
     stacks.sort(key=_cost, reverse=True)  # a long one last would leave a core idle
     much = sum(map(_cost, stacks)) > LITTLE
-    if much and workers.at_once(len(stacks), at_once) > 1:
+    if much and workers.elsewhere():
+        workers.fetch(_run_stack, [(stack,) for stack in stacks], title=title, needs=_needs)
+    elif much and workers.at_once(len(stacks), at_once) > 1:
         jobs = [(stack,) for stack in stacks]
-        for keys in workers.in_processes(_run_stack, jobs, workers=at_once, title=title):
-            for name in keys:
-                store.computed(name)
+        for stored in workers.in_processes(_run_stack, jobs, workers=at_once, title=title):
+            for spec in stored:
+                store.computed(store.key(spec))
     else:
         for stack in stacks:
             _run_stack(stack)
     return [store.run(study, **spec) for spec in specs]
 
 
-def _run_stack(specs: list[dict[str, Any]]) -> list[str]:
+def _run_stack(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compute and store these; returns what they are asked for by."""
     store.run_together(study, specs, _train)
-    return [store.key(store.spec(study, **spec)) for spec in specs]
+    return [store.spec(study, **spec) for spec in specs]
+
+
+def _needs(stack: list[dict[str, Any]]) -> list[Spec]:
+    """The phases whose weights a stack reads."""
+    others = [spec[name] for spec in stack for name in ("start", "teacher") if spec[name]]
+    return [store.spec(study, **one) for one in _different(others)]
 
 
 def complete(spec: Spec) -> dict[str, Any]:
@@ -330,7 +339,7 @@ def _bits(spec: Spec) -> Bits:
 
 
 def _weights(spec: Spec) -> Path:
-    return paths.local_results() / "networks" / f"{store.key(store.spec(study, **spec))}.pt"
+    return store.weights_file(store.key(store.spec(study, **spec)))
 
 
 def _different(specs: Sequence[Spec]) -> list[dict[str, Any]]:

@@ -114,7 +114,13 @@ def surface(
         store.run(runs.teacher, **teacher)  # before the workers start: they would wait for it
         if not augment:
             store.run(runs.teacher_logits, teacher=teacher)
-    tables = workers.run_each(runs.student, asked, workers=at_once, title=title(pair))
+    tables = workers.run_each(
+        runs.student,
+        asked,
+        workers=at_once,
+        title=title(pair),
+        needs=lambda one: runs.read_by(one.get("teacher"), one["augment"]),
+    )
     rows = []
     for one, table in zip(asked, tables, strict=True):
         last = table.iloc[-1]

@@ -3,6 +3,7 @@
 `make` runs in a process of one thread beside others; `measured` runs when none of them does.
 """
 
+import hashlib
 import json
 import math
 import shutil
@@ -12,9 +13,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from torch import nn
 
-from qbench import data, runtimes, store, threads, workers
+from qbench import data, paths, runtimes, store, threads, workers
 from qbench.distillation import runs
 from qbench.evolution import FLEX_STUDENT, RESNET8X4, Phenotype
 from qbench.files import write_atomically
@@ -30,6 +32,8 @@ ROUNDS, SECONDS = 9, 1.0  # of a measurement; seconds are those of each network
 TIMES = ("latency_ms", "low_ms", "high_ms", "spread", "fastest_ms", "waited")
 RANGE = ("lowest_ms", "highest_ms")  # of the rounds' medians
 MADE = "made.json"
+# The parent has the teacher's logits; a recomputation is not to train it in each process.
+TAUGHT = {"QBENCH_RECOMPUTE": ""}
 ONNX, IR = "network.onnx", ("network.xml", "network.bin")
 
 
@@ -85,11 +89,11 @@ def make_all(
         if known(place) is None
     ]
     work = sum(job["epochs"] * (job["images"] or LITTLE) for _, job, *_ in todo)
-    if workers.at_once(len(todo), at_once) > 1 and work > LITTLE:
-        # The parent has the teacher's logits; a recomputation is not to train it in each process.
-        alone = {"QBENCH_RECOMPUTE": ""}
+    if workers.elsewhere() and work > LITTLE:
+        _made_elsewhere(todo)
+    elif workers.at_once(len(todo), at_once) > 1 and work > LITTLE:
         for _ in workers.in_processes(
-            make, todo, workers=at_once, title="students", leave=False, environment=alone
+            make, todo, workers=at_once, title="students", leave=False, environment=TAUGHT
         ):
             pass
     else:
@@ -98,9 +102,42 @@ def make_all(
     return [known(place) | {"folder": place} for place in places]
 
 
+def _made_elsewhere(todo: Sequence[tuple[str, dict[str, Any], str, bool]]) -> None:
+    """`make` on other machines; what each leaves is written here, the numbers last."""
+    for place, left in workers.sent(
+        _make_there,
+        todo,
+        title="students",
+        leave=False,
+        environment=TAUGHT,
+        needs=lambda _, job, *more: runs.read_by(job["teacher"], augment=False),
+    ):
+        folder = Path(place)
+        with store.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in sorted(left, key=MADE.__eq__):
+                write_atomically(folder / name, left[name])
+
+
+def _make_there(
+    place: str, job: Mapping[str, Any], device: str, whole_test: bool
+) -> tuple[str, dict[str, bytes]]:
+    """`make` in a folder of this machine; `place` and the contents of the files that it left."""
+    asked = json.dumps([job, device, whole_test], sort_keys=True)
+    name = hashlib.sha256(asked.encode()).hexdigest()[:20]
+    folder = paths.local_results() / "unfinished" / name
+    with store.writing(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):  # another worker may have been taken for dead
+        make(str(folder), job, device, whole_test)
+        left = {file.name: file.read_bytes() for file in folder.iterdir()}
+        shutil.rmtree(folder)
+    return place, left
+
+
 def known(folder: Path) -> dict[str, Any] | None:
-    """What `make` wrote; None where it has not ended."""
-    with suppress(OSError):
+    """What `make` wrote; None where it has not ended, or where that is damaged."""
+    with suppress(OSError, ValueError):
         return json.loads((folder / MADE).read_text())
     return None
 

@@ -7,6 +7,7 @@ pyarrow as well, and `quant_mlps` the data sets.
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from qbench import store
 
 from .export import export_qonnx, to_brevitas
 from .fitting import Outcome, train
+from .group import CHUNK
 from .members import Member, SweepError, check, grid
 
 __all__ = [
@@ -91,9 +93,33 @@ def quant_mlps(
         return [outcome.tables.get(member) for member in wanted]
 
     asked = [{"dataset": dataset, **asdict(member), **same} for member in members]
+    _elsewhere(asked)
     tables = store.run_together(quant_mlp, asked, together)
     pairs = zip(members, tables, strict=True)
     return {member: table for member, table in pairs if table is not None}
+
+
+def _elsewhere(asked: Sequence[dict[str, Any]]) -> None:
+    """Have what is not stored trained by other machines, where there are any: group by group."""
+    with suppress(ImportError):  # a machine with nothing but torch, NumPy and pandas
+        from qbench import workers
+
+        if workers.elsewhere():
+            names = store.missing([store.spec(quant_mlp, **one) for one in asked])
+            left = [one for one in asked if store.key(store.spec(quant_mlp, **one)) in names]
+            left.sort(key=lambda one: (one["weight_bits"] == 32, one["act_bits"] == 32))
+            jobs = [(left[at : at + CHUNK],) for at in range(0, len(left), CHUNK)]
+            workers.fetch(_group, jobs, title="groups of the sweep")
+
+
+def _group(asked: list[dict[str, Any]]) -> list[store.Spec]:
+    """Train and store these together; the specifications of those that stayed finite."""
+    names = Member.__dataclass_fields__
+    members = [Member(**{name: one[name] for name in names}) for one in asked]
+    same = {name: one for name, one in asked[0].items() if name not in names}
+    found = quant_mlps(members=members, **same)
+    pairs = zip(members, asked, strict=True)
+    return [store.spec(quant_mlp, **one) for member, one in pairs if member in found]
 
 
 def _train(

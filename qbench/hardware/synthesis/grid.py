@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from qbench import store
+from qbench import store, workers
 
 from .generator import verilog
 from .unit import MAX_BITS, Layer, Memory, SynthesisError, Unit, is_whole
@@ -88,7 +88,10 @@ def synthesise_grid(
     specs = [store.spec(synthesise_mvtu, **one) for one in asked]
     found = [None if again else store.find(spec) for spec in specs]
     missing = [one for one, entry in zip(asked, found, strict=True) if not entry]
-    if missing:
+    if missing and workers.elsewhere():
+        order = sorted(missing, key=_cost, reverse=True)
+        workers.run_each(synthesise_mvtu, order, title="synthesis")
+    elif missing:
         require()
         total = sum(map(_cost, missing))
         bar = tqdm(total=round(total), unit="", desc="synthesis", file=sys.stderr, bar_format=BAR)

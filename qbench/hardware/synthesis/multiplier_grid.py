@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from qbench import store
+from qbench import store, workers
 from qbench.hardware.mvtu import single
 from qbench.hardware.rccm import WIRING, Adder, Circuit, published
 
@@ -76,15 +76,18 @@ def synthesise_multipliers(
     if not len(units) or not len(input_bits):
         raise SynthesisError("units and input_bits must name at least one each.")
     widths = [single("input_bits", bits, 2, MOST_BITS) for bits in input_bits]
-    rows = []
+    asked = []
     for unit in units:
         for bits in widths:
             if isinstance(unit, Circuit):
-                rows.append(store.run(synthesise_rccm, **parameters(unit), input_bits=bits))
+                asked.append((synthesise_rccm, parameters(unit) | {"input_bits": bits}))
             else:
-                asked = {"coefficient_bits": unit.coefficient_bits, "kind": unit.kind}
-                rows.append(store.run(synthesise_generic, **asked, input_bits=bits))
-    return pd.concat(rows, ignore_index=True)
+                size = {"coefficient_bits": unit.coefficient_bits, "kind": unit.kind}
+                asked.append((synthesise_generic, size | {"input_bits": bits}))
+    if workers.elsewhere():
+        for method in (synthesise_rccm, synthesise_generic):
+            workers.run_each(method, [one for of, one in asked if of is method], title="synthesis")
+    return pd.concat([store.run(method, **one) for method, one in asked], ignore_index=True)
 
 
 def lut_slopes(table: pd.DataFrame) -> pd.DataFrame:

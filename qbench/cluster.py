@@ -1,0 +1,202 @@
+"""Other machines by way of Dask: connecting to a scheduler, and what surrounds a job over there.
+
+The driver names the scheduler in `QBENCH_SCHEDULER` (`qbench run --scheduler`, or `--workers` for
+processes of this machine). A job comes with the files of results that it reads; over there it has a
+folder of results of its own, one for each version of the code, and what it leaves goes back to the
+driver, the only one that writes the driver's results. Data sets do not travel: each machine fetches
+them into its own cache, once. Dask lets whoever reaches a scheduler run code: keep it in a network
+that you trust, or use its TLS (`tls://`).
+"""
+
+import hashlib
+import os
+import re
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from qbench import paths, provenance
+from qbench.errors import UserError
+
+VARIABLE = "QBENCH_SCHEDULER"
+SECONDS = 30  # to wait for a scheduler
+ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/:]+:\d{1,5}|(tcp|tls)://\[[0-9a-fA-F:]+\]:\d{1,5}")
+NUMBERS = ("torch", "brevitas", "numpy", "pandas", "pyarrow", "onnx", "pymoo")  # decide them
+_one = threading.Lock()
+
+
+class ClusterError(UserError, RuntimeError):
+    """The cluster cannot be used, or is not there any more."""
+
+
+def check(address: str) -> str:
+    """`address` as it is; raises `ClusterError` for what is no address of a scheduler."""
+    if not ADDRESS.fullmatch(address):
+        raise ClusterError(
+            f"--scheduler must be an address such as tcp://host:8786 or tls://host:8786, "
+            f"not {address!r}."
+        )
+    _dask()
+    return address
+
+
+def reachable(address: str) -> str:
+    """`address` if somebody listens there, else `ClusterError`; and errors as `check`."""
+    host, _, port = check(address).partition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"nobody answers at --scheduler {address} ({error.strerror or error}): start one there "
+            "with `dask scheduler`, or see whether a firewall is between."
+        ) from None
+    return address
+
+
+def address() -> str | None:
+    """The scheduler that jobs are to be sent to; None if there is none."""
+    return os.environ.get(VARIABLE) or None
+
+
+@contextmanager
+def local(count: int) -> Iterator[str]:
+    """A cluster of `count` processes of this machine, one thread each; its scheduler's address."""
+    dask = _dask()
+    # A process may die while it holds any job; the driver hands a lost one in again, and counts.
+    settings = {"distributed.scheduler.allowed-failures": 10}
+    with (
+        dask.config.set(settings),
+        _dask("distributed").LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=50,
+        ) as made,
+    ):
+        yield made.scheduler_address
+
+
+def executor() -> Executor:
+    """An executor of the cluster at `address()`; raises `ClusterError` where none answers."""
+    # Not pure: the same job handed in again must be computed again, not taken for the lost one.
+    return _client(check(address() or ""), os.getpid()).get_executor(pure=False)
+
+
+@cache
+def _client(where: str, process: int) -> Any:
+    """One connection a process."""
+    distributed = _dask("distributed")
+    try:
+        client = distributed.Client(where, timeout=SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterError(f"the scheduler {where} does not answer ({said}).") from None
+    if not client.scheduler_info().get("workers"):
+        print(f"{where} has no worker yet: waiting for one", file=sys.stderr)
+    return client
+
+
+def gone() -> ClusterError:
+    """What is said when the scheduler has left, or has dropped what it was given."""
+    _client.cache_clear()  # the next call connects anew
+    return ClusterError(
+        f"the scheduler {address() or ''} is gone, or has dropped the jobs. What was done is "
+        "stored: run again to compute the rest."
+    )
+
+
+def lost() -> tuple[type[BaseException], ...]:
+    """What a future of Dask raises whose worker is gone; nothing where Dask was not used."""
+    if "distributed" not in sys.modules:
+        return ()
+    return (_dask("distributed").scheduler.KilledWorker,)
+
+
+def fingerprint() -> dict[str, str]:
+    """What must be the same at both ends: the code, and the packages that decide numbers."""
+    versions = provenance.versions()
+    return {"qbench": _code(), **{name: versions[name] for name in NUMBERS if name in versions}}
+
+
+@cache
+def _code() -> str:
+    total = hashlib.sha256()
+    for file in sorted((paths.ROOT / "qbench").rglob("*.py")):
+        total.update(f"{file.relative_to(paths.ROOT)}\0".encode() + file.read_bytes())
+    total.update((paths.ROOT / "data" / "datasets.yml").read_bytes())
+    return total.hexdigest()[:12]
+
+
+def folder() -> Path:
+    """Where a worker keeps what its jobs read and leave; it can be deleted while none runs.
+
+    `QBENCH_WORKER` in the worker's environment, else in its user's cache directory.
+    """
+    if chosen := os.environ.get("QBENCH_WORKER"):
+        return Path(chosen).expanduser().absolute() / _code()
+    import platformdirs
+
+    return platformdirs.user_cache_path("qbench") / "worker" / _code()
+
+
+def alone(
+    driver: Mapping[str, str],
+    settings: Mapping[str, str],
+    files: Mapping[str, bytes],
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+) -> Any:
+    """Over there: `function(*arguments)` in this worker's own folder, one job at a time.
+
+    `files` are results of the driver that the job reads, `settings` its environment. Raises
+    `ClusterError` where this machine has other code or packages than the `driver`.
+    """
+    from qbench import store
+
+    mine = fingerprint()
+    other = [name for name in driver if mine.get(name) != driver[name]]
+    if other:
+        there = ", ".join(f"{name} {mine.get(name, 'missing')}" for name in other)
+        here = ", ".join(f"{name} {driver[name]}" for name in other)
+        raise ClusterError(
+            f"a worker has {there}, and the driver {here}: their numbers may differ. "
+            "Install the same checkout and requirements.lock there."
+        )
+    own = {"QBENCH_RESULTS": str(folder()), VARIABLE: ""}
+    with _one, environment({**settings, **own}):  # torch has one random state a process
+        store.start_anew(files)
+        return function(*arguments)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """These variables for the length of a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _dask(name: str = "dask") -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ClusterError(
+            "a cluster needs Dask: `pip install -e '.[cluster]'`, or the pins in requirements.lock."
+        ) from None

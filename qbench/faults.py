@@ -1,0 +1,64 @@
+"""The tests that inject faults, as a measurement that the page on faults shows.
+
+Run in a checkout with its tests: `python -m qbench.faults` computes it anew and stores it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from qbench import paths, store
+from qbench.errors import UserError
+
+#: Where faults are injected: files of tests, or single tests.
+TESTS = (
+    "test_faults_workers.py",
+    "test_faults_disk.py",
+    "test_faults_time.py",
+    "test_faults_input.py",
+    "test_store_interruptions.py",
+    "test_training_resumed.py",
+    "test_sweep_resumed.py",
+    "test_evolution_resumed.py",
+)
+COLUMNS = ["fault", "injected", "times", "outcome"]
+
+
+class FaultsError(UserError, RuntimeError):
+    """A fault did not end as it must, or the tests cannot be run."""
+
+
+@store.method(version=1, repeatable=False)
+def suite() -> pd.DataFrame:
+    """Run `TESTS`: a row for each fault that was injected, in the order of the tests.
+
+    Columns: `fault`, `injected` (how), `times` (how often) and `outcome` (of every time). Raises
+    `FaultsError` when a test fails: then there is no table.
+    """
+    files = [paths.ROOT / "tests" / name for name in TESTS]
+    if missing := next((file for file in files if not file.exists()), None):
+        raise FaultsError(f"{paths.shown(missing)} is missing: run this in a checkout of qbench.")
+    with tempfile.TemporaryDirectory() as folder:
+        noted = Path(folder) / "noted.jsonl"
+        environment = {**os.environ, "QBENCH_FAULTS": str(noted), "QBENCH_RECOMPUTE": ""}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
+        done = subprocess.run(
+            command, cwd=paths.ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            print(done.stdout, file=sys.stderr)
+            last = done.stdout.strip().splitlines()[-1:]
+            raise FaultsError(f"the tests of faults failed ({''.join(last).strip('= ')}).")
+        rows = [json.loads(row) for row in noted.read_text(encoding="utf-8").splitlines()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+if __name__ == "__main__":
+    from qbench import faults  # not `__main__`: the method's name is part of the result
+
+    print(store.get_or_run(store.spec(faults.suite), faults.suite, recompute=True).to_string())
