@@ -22,6 +22,7 @@ _ROOMS = (
     "execute",
     "files",
     "hardware",
+    "ledger",
     "lineages",
     "models",
     "numbers",

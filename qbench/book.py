@@ -70,9 +70,11 @@ def _execute(profile: str, workers: int, recompute: bool) -> None:
         values = chapters.parameters(chapter, profile, {})
         state = _digest([chapter.file, *shared], {**provenance.versions(), "values": values})
         output, stamp = EXECUTED / f"{chapter.name}.ipynb", EXECUTED / f"{chapter.name}.state"
-        if recompute or not (output.exists() and stamp.exists() and stamp.read_text() == state):
+        said = paths.verdicts(chapter.name)
+        there = output.exists() and said.exists() and stamp.exists()
+        if recompute or not (there and stamp.read_text() == state):
             stamp.unlink(missing_ok=True)
-            jobs.append(Job(chapter.name, chapter.file, values, output))
+            jobs.append(Job(chapter.name, chapter.file, values, output, said))
             stamps[chapter.name] = (stamp, state)
     if not jobs:
         return

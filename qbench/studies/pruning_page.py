@@ -127,8 +127,10 @@ def beside_designs() -> pd.DataFrame:
         for part, words in ESTIMATED.items():
             mine, theirs = float(one[f"ours_{part}"]), float(one[part])
             wrong = (one["where"], one["variant"], part) == ("Table 4.4", "Pruned-40%", "dsp")
-            said = reference.verdict(theirs, mine, erratum=slip if wrong else "")
             row = {name: one[name] for name in ("where", "network", "variant")}
+            of = row | {"source": FARAONE, "quantity": part}
+            why = slip if wrong else ""
+            said = reference.verdict(theirs, mine, erratum=why, of=of)
             row |= {"quantity": NAMES[part], "published": theirs, "ours": mine}
             row |= {"ratio": mine / theirs, "verdict": said}
             rows.append(row | {"why": slip if wrong else words})
