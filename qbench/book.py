@@ -92,7 +92,7 @@ def _execute(profile: str, workers: int, recompute: bool) -> None:
 
 def _stage() -> None:
     """Put together what Jupyter Book reads; files that are the same keep their time stamps."""
-    from qbench import pages
+    from qbench import pages, scoreboard, scoreboard_page
 
     staged: dict[str, bytes] = {"_config.yml": (paths.ROOT / "_config.yml").read_bytes()}
     for file in _files(paths.BOOK):
@@ -102,7 +102,8 @@ def _stage() -> None:
         staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(_clean(notebook)).encode()
         for file in _files(EXECUTED / f"{chapter.name}_files"):  # see `paths.offered`
             staged[f"notebooks/{chapter.name}_files/{file.name}"] = file.read_bytes()
-    for name, text in pages.generated().items():
+    judged = scoreboard_page.generated(scoreboard.chapters_said())
+    for name, text in (pages.generated() | judged).items():
         staged[f"book/generated/{name}"] = text.encode()
     for name, file in _offline_assets().items():
         staged[f"book/_static/{name}"] = file.read_bytes()
