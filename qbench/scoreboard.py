@@ -26,6 +26,7 @@ REASONS = (
     "definition",
     "cited",
     "no number",
+    "arithmetic",
     "not tried here",
     "scale",
     "out of reach",
@@ -33,6 +34,7 @@ REASONS = (
     "chapter to come",
 )
 SCOPE = "scope.yml"
+Row = Mapping[str, Any]
 FIELDS = ("source", "where", "quantity", "value", "unit", "printed", "note")
 
 
@@ -87,15 +89,15 @@ def board(said: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
     lent = _lent(found)
     rows = []
     for name in found.index:
-        by = judged.get(name) or judged.get(lent.get(name, ""))
-        reason, why = excused.get(name) or excused.get(lent.get(name, ""), ("", ""))
-        if by:
-            if name not in judged:
-                by = by | {"why": f"as {lent[name].replace('/claims:', ', ')}"}
-            rows.append(by | {"reason": ""})
-        else:
-            row = {"verdict": "", "ours": "", "chapter": "", "reason": reason, "why": why}
-            rows.append(row)
+        by, reason, why = judged.get(name), *excused.get(name, ("", ""))
+        if by is None and name in lent:
+            by = judged.get(lent[name])
+            by = by and by | {"why": f"as {_shown(lent[name])}"}
+            reason, why = excused.get(name) or excused.get(lent[name], ("", ""))
+        if by is None and reason in VERDICTS:
+            by, reason = {"verdict": reason, "ours": "", "chapter": "", "why": why}, ""
+        none = {"verdict": "", "ours": "", "chapter": "", "why": why}
+        rows.append((by or none) | {"reason": "" if by else reason})
     whole = pd.concat([found, pd.DataFrame(rows, index=found.index)], axis=1)
     missing = whole[(whole["verdict"] == "") & (whole["reason"] == "")]
     if len(missing):
@@ -127,16 +129,30 @@ def excuses() -> dict[str, tuple[str, str]]:
     blank = blank[blank["table"] != "claims"]
     given = dict.fromkeys(blank.index, ("no number", "The publication prints no number here."))
     for source in works():
-        of = found[found["source"] == source]
+        rows = found[found["source"] == source]
+        of = list(zip(rows.index, rows["table"], rows["row"], strict=True))
         for group in _scope(source):
-            if group["reason"] not in REASONS:
-                raise ScoreboardError(
-                    f"{source}/{SCOPE}: reason must be one of {', '.join(REASONS)}, "
-                    f"not {group['reason']!r}."
-                )
+            if "same" in group:
+                continue
+            reason = _reason(group, source)
             for name in _chosen(of, group, source):
-                given.setdefault(name, (group["reason"], group["why"]))
+                given.setdefault(name, reason)
     return given
+
+
+def _reason(group: Row, source: str) -> tuple[str, str]:
+    """Reason and sentence of a group; with the arithmetic where it names an erratum."""
+    if "erratum" in group:
+        known = reference.errata(source).set_index("erratum")["arithmetic"]
+        if group["erratum"] not in known:
+            raise ScoreboardError(f"{source}/{SCOPE}: there is no erratum {group['erratum']!r}.")
+        return "erratum", known[group["erratum"]]
+    if group["reason"] not in REASONS:
+        raise ScoreboardError(
+            f"{source}/{SCOPE}: reason must be one of {', '.join(REASONS)}, "
+            f"not {group['reason']!r}."
+        )
+    return group["reason"], group["why"]
 
 
 def _scope(source: str) -> list[dict[str, Any]]:
@@ -144,24 +160,25 @@ def _scope(source: str) -> list[dict[str, Any]]:
     return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
-def _chosen(of: pd.DataFrame, group: Mapping[str, Any], source: str) -> list[str]:
-    """Entries of one publication that a group names: claims by name, numbers by table."""
+def _chosen(of: Sequence[tuple[str, str, Row]], group: Row, source: str) -> list[str]:
+    """Entries of one publication that a group names: claims by name or place, numbers by table.
+
+    of: identifier, table and row of each entry of the publication.
+    """
     chosen: list[str] = []
+    claims = [(name, row) for name, table, row in of if table == "claims"]
     for pattern in group.get("claims", ()):
-        names = of.index[of["table"] == "claims"]
-        hits = [name for name in names if fnmatchcase(name.partition(":")[2], pattern)]
-        chosen += _some(hits, source, pattern)
+        chosen += _some([n for n, r in claims if fnmatchcase(r["claim"], pattern)], source, pattern)
     for where in group.get("sections", ()):
-        rows = of[of["table"] == "claims"]
-        chosen += _some([n for n, w in rows["where"].items() if fnmatchcase(w, where)], source, where)
+        chosen += _some([n for n, r in claims if fnmatchcase(r["where"], where)], source, where)
     for text in group.get("entries", ()):
         table, *wanted = text.split(" ")
-        rows = of[[fnmatchcase(name, table) and name != "claims" for name in of["table"]]]
         pairs = [want.partition("=")[::2] for want in wanted]
+        named = {t for t in {t for _, t, _ in of} if t != "claims" and fnmatchcase(t, table)}
         hits = [
             name
-            for name, row in rows["row"].items()
-            if all(_text(row.get(key)) in values.split("|") for key, values in pairs)
+            for name, at, row in of
+            if at in named and all(_text(row.get(key)) in v.split("|") for key, v in pairs)
         ]
         chosen += _some(hits, source, text)
     return chosen
@@ -174,27 +191,44 @@ def _some(hits: list[str], source: str, pattern: str) -> list[str]:
 
 
 def _lent(found: pd.DataFrame) -> dict[str, str]:
-    """For what the 2020 preprint prints as the 2021 article does, the article's entry."""
-    lent = {}
-    for name, row in found[found["source"] == "stewart2020"].iterrows():
-        same = str(name).replace("stewart2020", "stewart2021")
-        if row["table"] == "claims":
-            alike = same in found.index and (
-                found.at[same, "row"]["statement"] == row["row"]["statement"]
-                and _text(found.at[same, "row"]["value"]) == _text(row["row"]["value"])
-            )
-            if alike:
-                lent[str(name)] = same
-    tables = found[(found["source"] == "stewart2020") & (found["table"] != "claims")]
-    printed = found[(found["source"] == "stewart2021") & (found["table"] != "claims")]
-    by_keys = {_identity(row): name for name, row in printed["row"].items()}
-    for name, row in tables["row"].items():
-        if _identity(row) in by_keys:
-            lent[str(name)] = by_keys[_identity(row)]
+    """Whose verdict an entry takes that none is about: what says the same somewhere else.
+
+    That is the 2021 article for the 2020 preprint, and what `same` of a `scope.yml` names.
+    """
+    lent = _preprint(found)
+    for source in works():
+        for group in _scope(source):
+            for name, other in group.get("same", {}).items():
+                pair = [f"{source}/{one if ':' in one else f'claims:{one}'}" for one in (name, other)]
+                if unknown := [one for one in pair if one not in found.index]:
+                    raise ScoreboardError(f"{SCOPE}: there is no {unknown[0]!r}.")
+                lent[pair[0]] = pair[1]
+    for name, other in lent.items():
+        lent[name] = lent.get(other, other)
     return lent
 
 
-def _identity(row: Mapping[str, Any]) -> tuple:
+def _preprint(found: pd.DataFrame) -> dict[str, str]:
+    """For what the 2020 preprint prints as the 2021 article does, the article's entry."""
+    lent = {}
+    rows = {str(name): row for name, row in found["row"].items()}
+    article = {n: row for n, row in rows.items() if row["source"] == "stewart2021"}
+    by_keys = {_identity(row): name for name, row in article.items() if "/claims:" not in name}
+    for name, row in rows.items():
+        if row["source"] != "stewart2020":
+            continue
+        if "/claims:" in name:
+            same = name.replace("stewart2020", "stewart2021")
+            other = article.get(same)
+            said = [(r["statement"], _text(r["value"])) for r in (row, other) if r is not None]
+            if len(said) == 2 and said[0] == said[1]:
+                lent[name] = same
+        elif _identity(row) in by_keys:
+            lent[name] = by_keys[_identity(row)]
+    return lent
+
+
+def _identity(row: Row) -> tuple:
     """What an entry is about and its value, without where it stands."""
     passed = ("source", "where", "printed", "note", "figure", "panel")
     return tuple(sorted((k, _text(v)) for k, v in row.items() if k not in passed))
@@ -264,7 +298,14 @@ def _by_place() -> dict[tuple[str, str, str], list[tuple[str, dict[str, Any]]]]:
     return places
 
 
-def _named(row: Mapping[str, Any]) -> str:
+def _shown(name: str) -> str:
+    """An entry's identifier in words."""
+    source, _, entry = name.partition("/")
+    table, _, which = entry.partition(":")
+    return f"{source}, {which if table == 'claims' else table}".replace("_", " ")
+
+
+def _named(row: Row) -> str:
     keys = [
         f"{name.replace('_', ' ')} {_text(value)}"
         for name, value in row.items()
@@ -273,7 +314,7 @@ def _named(row: Mapping[str, Any]) -> str:
     return ", ".join([*keys, row["quantity"].replace("_", " ")])
 
 
-def _printed(row: Mapping[str, Any]) -> str:
+def _printed(row: Row) -> str:
     return _text(row["printed"]) if _text(row["value"]) else ""
 
 

@@ -22,6 +22,7 @@ REASONS = {
     "setting": "what was trained or built, not what came out",
     "definition": "a formula or an example",
     "cited": "somebody else's result, a data sheet, general knowledge",
+    "arithmetic": "it follows from other printed numbers; the page of errata computes it",
     "no number": "the cell is empty in print",
     "not tried here": "it could be run, and no chapter does",
     "scale": "a chapter would judge it, but not with what is published of it so far",

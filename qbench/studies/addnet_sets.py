@@ -118,13 +118,16 @@ def numbers() -> pd.DataFrame:
         {"reading": name, **wide.loc[(space.order, space.from_zero, space.scaled)]}
         for name, space in READINGS.items()
     ]
-    return pd.DataFrame([*rows, {"reading": "printed in Table 6.1", **_printed()}])
-
-
-def _printed() -> dict[str, float]:
-    rows = reference.load(FARAONE, "table_6_1")
-    rows = rows[rows["quantity"] == "unique_coefficient_sets"]
-    return dict(zip(rows["rccm"], rows["value"], strict=True))
+    printed = reference.load(FARAONE, "table_6_1")
+    printed = printed[printed["quantity"] == "unique_coefficient_sets"]
+    last = dict(zip(printed["rccm"], printed["value"], strict=True))
+    for row in printed.to_dict("records"):
+        counts = pd.Series([one[row["rccm"]] for one in rows]).dropna()
+        nearest = counts.loc[(counts - row["value"]).abs().idxmin()]
+        said = "exact" if nearest == row["value"] else "differs"
+        why = "" if said == "exact" else f"the nearest of {len(counts)} readings"
+        ledger.entry(row, ours=nearest, verdict=said, why=why)
+    return pd.DataFrame([*rows, {"reading": "printed in Table 6.1", **last}])
 
 
 def matchings(p: AddNet, counts: Mapping[str, np.ndarray]) -> Matchings:
