@@ -1,8 +1,8 @@
 """Verdicts as data: what a chapter says of the publications while it is executed.
 
-Where the environment names a file in `QBENCH_VERDICTS`, every verdict of `qbench.reference` is added
-to it, a JSON object a line, with the claim or the entry that it is about. `qbench.scoreboard` reads
-these files; without the variable nothing is written.
+Where the environment names a file in `QBENCH_VERDICTS`, every verdict of `qbench.reference` is
+added to it, a JSON object a line, with the claim or the entry that it is about. `qbench.scoreboard`
+reads these files; without the variable nothing is written.
 """
 
 import json

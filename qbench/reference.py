@@ -158,11 +158,16 @@ def claim(
     if not holds and not (why or erratum):
         raise ValueError(f"claim {name!r} does not hold or was not tested: give why.")
     said = "needs hardware" if holds is None else "trend" if holds else "differs"
-    return _noted(source, name, row | {
-        "ours": ours,
-        "verdict": "erratum" if erratum else said,
-        "why": erratum or ("" if holds else why),
-    })
+    return _noted(
+        source,
+        name,
+        row
+        | {
+            "ours": ours,
+            "verdict": "erratum" if erratum else said,
+            "why": erratum or ("" if holds else why),
+        },
+    )
 
 
 def claim_value(

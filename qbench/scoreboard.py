@@ -1,7 +1,8 @@
 """Every claim and printed number of the five publications with its verdict, or why it has none.
 
-What there is to judge comes from `data/paper/`, the verdicts from the chapters as they were executed
-(`qbench.ledger`), and the reasons of what no chapter judges from `data/paper/SOURCE/scope.yml`.
+What there is to judge comes from `data/paper/`, the verdicts from the chapters as they were
+executed (`qbench.ledger`), and the reasons of what no chapter judges from
+`data/paper/SOURCE/scope.yml`.
 Nothing is listed twice, and `board` refuses to leave anything out.
 """
 
@@ -199,7 +200,9 @@ def _lent(found: pd.DataFrame) -> dict[str, str]:
     for source in works():
         for group in _scope(source):
             for name, other in group.get("same", {}).items():
-                pair = [f"{source}/{one if ':' in one else f'claims:{one}'}" for one in (name, other)]
+                pair = [
+                    f"{source}/{one if ':' in one else f'claims:{one}'}" for one in (name, other)
+                ]
                 if unknown := [one for one in pair if one not in found.index]:
                     raise ScoreboardError(f"{SCOPE}: there is no {unknown[0]!r}.")
                 lent[pair[0]] = pair[1]

@@ -37,9 +37,25 @@ def generated(said: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]
     whole = scoreboard.board(said)
     return {
         "counts.md": front(whole, pages.TITLES),
-        "scoreboard.md": page(whole, pages.TITLES),
+        "scoreboard.md": small() + page(whole, pages.TITLES),
         "verdicts.md": legend(),
     }
+
+
+def small() -> str:
+    """Which chapters are published at the smallest scale: their trainings settle little."""
+    found = []
+    for chapter in chapters.all_chapters():
+        known = chapters.profiles(chapter)
+        if known["published"] == known["smoke"] != known["laptop"]:
+            found.append(f"[{int(chapter.name[:2])}](../../notebooks/{chapter.name}.ipynb)")
+    if not found:
+        return ""
+    which = ", ".join(found)
+    return (
+        f"Published at the smallest scale so far, seconds of training: chapters {which}. What "
+        "these say of accuracies will change.\n\n"
+    )
 
 
 def page(whole: pd.DataFrame, titles: dict[str, str]) -> str:
@@ -51,7 +67,9 @@ def page(whole: pd.DataFrame, titles: dict[str, str]) -> str:
         judged = (rows["verdict"] != "").sum()
         parts.append(f"## {titles[source]}\n\n{judged:,} of {len(rows):,} have a verdict.\n")
         parts.append(f"```{{raw}} html\n{_table(source, titles[source], rows)}\n```\n")
-    return "\n".join([*parts, '```{raw} html\n<script src="../_static/scoreboard.js"></script>\n```\n'])
+    return "\n".join(
+        [*parts, '```{raw} html\n<script src="../_static/scoreboard.js"></script>\n```\n']
+    )
 
 
 def front(whole: pd.DataFrame, titles: dict[str, str]) -> str:
@@ -136,7 +154,8 @@ def _table(source: str, title: str, rows: pd.DataFrame) -> str:
     label = f"Verdicts on {title}"
     return (
         f'<div class="qb-table" role="region" aria-label="{escape(label)}" tabindex="0">\n'
-        f'<table class="qb-score" data-publication="{source}">\n<caption>{escape(label)}</caption>\n'
+        f'<table class="qb-score" data-publication="{source}">\n'
+        f"<caption>{escape(label)}</caption>\n"
         f"<thead><tr>{heads}</tr></thead>\n{groups}</table>\n</div>"
     )
 
@@ -149,9 +168,10 @@ def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     entries = rows[rows["table"] != "claims"]
     order = sorted(entries["table"].unique(), key=_natural)
     for table in order:
-        yield table.replace("_", " ", 1).replace("_", ".").capitalize(), entries[
-            entries["table"] == table
-        ]
+        yield (
+            table.replace("_", " ", 1).replace("_", ".").capitalize(),
+            entries[entries["table"] == table],
+        )
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:

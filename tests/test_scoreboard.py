@@ -41,7 +41,10 @@ def test_scope_names_only_what_there_is_and_every_reason_has_a_sentence():
     [
         ({"reason": "dull", "why": "It is.", "claims": ["*"]}, "reason must be one of setting"),
         ({"reason": "cited", "why": "It is.", "claims": ["nothing"]}, "is named 'nothing'"),
-        ({"reason": "cited", "why": "It is.", "entries": ["table_1 x=7"]}, "is named 'table_1 x=7'"),
+        (
+            {"reason": "cited", "why": "It is.", "entries": ["table_1 x=7"]},
+            "is named 'table_1 x=7'",
+        ),
         ({"erratum": "nothing", "claims": ["*"]}, "there is no erratum 'nothing'"),
         ({"same": {"nothing": "networks"}}, "there is no 'stewart2021/claims:nothing'"),
     ],
@@ -57,7 +60,7 @@ def test_a_scope_that_names_nothing_is_refused(monkeypatch, group, said):
 
 def test_what_is_neither_judged_nor_excused_fails_and_is_named():
     said = toy.whole()
-    name = "stewart2021/table_1:3"
+    name = "ducasse2021/table_2:3"
     said["05"] = [one for one in said["05"] if one != toy.record(name)]
     with pytest.raises(scoreboard.ScoreboardError, match=f"^1 claims .*{name}"):
         scoreboard.board(said)
@@ -66,7 +69,10 @@ def test_what_is_neither_judged_nor_excused_fails_and_is_named():
 
 
 def test_several_verdicts_are_the_worst_of_them():
-    said = {"02": [toy.record(CLAIM, "trend", "a")], "05": [toy.record(CLAIM, "differs", "b", "No.")]}
+    said = {
+        "02": [toy.record(CLAIM, "trend", "a")],
+        "05": [toy.record(CLAIM, "differs", "b", "No.")],
+    }
     row = scoreboard.board(toy.whole() | {"02": said["02"]}).loc[CLAIM]
     assert row["verdict"] == "trend" and row["chapter"] == "02, 05"
     row = scoreboard.board({"01": toy.whole()["05"]} | said).loc[CLAIM]

@@ -19,49 +19,9 @@ from qbench import reference
 
 from .errata_claims import CLAIMED
 from .errata_numbers import Number, agrees, number
+from .errata_recorded import RECORDED
 
 Row = dict[str, Any]
-
-#: Which erratum records what does not agree: by publication, a pattern of `what`, the first counts.
-RECORDED: dict[str, dict[str, str]] = {
-    "stewart2021": {
-        "*: parallel speedup": "speedup_from_6_1k",
-        "*: vpu throughput high": "throughput_range_contradicts_latencies",
-        "*: quantised network layers future work": "mlp_layers_three_or_five",
-        "*: two bit catches up epochs": "two_bits_catch_up_40_or_50_epochs",
-    },
-    "stewart2020": {
-        "*: vpu throughput high": "throughput_range_contradicts_latencies",
-        "*: quantised network layers future work": "mlp_layers_three_or_five",
-        "*: two bit catches up epochs": "two_bits_catch_up_40_or_50_epochs",
-    },
-    "ducasse2021": {
-        "Table III: throughput, W3A3, PE 2": "throughput_a3w3_2_2",
-        "*: implementations figure 6": "implementations_64_or_49",
-    },
-    "faraone2021": {
-        "Table 3.1: pruned, eta 0.5, sigma 0.5": "pruned_last_row",
-        "Table 3.2: size, *": "mlp_dense_sizes",
-        "Table 3.3: size, *": "vgg_dense_sizes",
-        "Table 4.3: bram utilisation, AlexNet Pruned-30%": "bram_utilisation_pruned_30",
-        "Table 4.3: lut utilisation, AlexNet Pruned-40%": "lut_utilisation_pruned_40",
-        "Table 4.3: dsp utilisation, AlexNet Pruned-40%": "dsp_utilisation_pruned_40",
-        "Table 4.3: bram utilisation, AlexNet Pruned-40%": "bram_utilisation_pruned_40",
-        "Table 4.4: throughput per klut, Pruned-30%": "fps_per_klut_pruned_30",
-        "Table 4.?: throughput per klut, *": "fps_per_klut_pruned_40",
-        "Table 4.?: throughput per bram, *": "fps_per_bram_pruned_40",
-    },
-    "vailakis2022": {
-        "Table 6.4: operations per cycle, B512": "b512_operations_per_cycle",
-        "Table 7.?: energy per image, *, *CPU, *": "cpu_tdp",
-        "* Table 6.1: DenseNet-21, *": "densenet_21_cifar10_baseline",
-        "* Table 6.1: DenseNet-121, *, train, *": "densenet_121_cifar10_train_baseline",
-        "Table 5.10 and *: DenseNet-121, *": "densenet_121_cifar10_baseline",
-        "* Table 6.2: DenseNet-37, *": "densenet_37_cifar100_baseline",
-        "* Table 6.2: DenseNet-201, *": "densenet_201_cifar100_baseline",
-        "Table 5.12 and Table 5.16: DenseNet-37, *": "densenet_37_cifar100_ss",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -124,7 +84,9 @@ def ducasse() -> Iterator[Check]:
     ).items():
         what = f"Table II: bandwidth, W{key[0]}A{key[0]}, PE {key[1]}"
         rule = lambda rate: rate * 1024 / 1e6  # noqa: E731
-        yield _check("ducasse2021", "bandwidth = throughput × 1024 bytes", what, printed, rule, rates[key])
+        yield _check(
+            "ducasse2021", "bandwidth = throughput × 1024 bytes", what, printed, rule, rates[key]
+        )
     again = _by("ducasse2021", "table_3", "weight_bits", "pe", "simd", quantity="throughput")
     for key in sorted(set(rates) & set(again)):
         what = f"Table III: throughput, W{key[0]}A{key[0]}, PE {key[1]}"
@@ -170,7 +132,9 @@ def vailakis_speed() -> Iterator[Check]:
                 rule, of = _thousand_over, (_exactly(watts[platform]), mine["throughput"])
             else:
                 continue
-            kind = "energy = power × time" if quantity == "energy_per_image" else "gain over the CPU"
+            kind = (
+                "energy = power × time" if quantity == "energy_per_image" else "gain over the CPU"
+            )
             yield _check(source, kind, what, printed, rule, *of)
 
 
@@ -183,7 +147,14 @@ def vailakis_sizes() -> Iterator[Check]:
             bits = int(float(row["weight_bits"]))
             rule = lambda n, bits=bits: n * bits / 8 / 2**20  # noqa: E731
             what = f"Section 5.8: size, {row['network']}, {bits} bits"
-            yield _check(source, "size = parameters × bits", what, row["number"], rule, counts[row["network"]])
+            yield _check(
+                source,
+                "size = parameters × bits",
+                what,
+                row["number"],
+                rule,
+                counts[row["network"]],
+            )
     for name in dict.fromkeys(row["architecture"] for row in _rows(source, "table_6_4")):
         of = _by(source, "table_6_4", "quantity", architecture=name)
         parts = [of[f"{x}_parallelism"] for x in ("pixel", "input_channel", "output_channel")]
@@ -201,7 +172,9 @@ def faraone_sizes() -> Iterator[Check]:
     source = "faraone2021"
     weights = 784 * 4096 + 2 * 4096**2 + 4096 * 10
     left = _by(source, "table_3_1", "eta", "sigma", quantity="nonzeros")
-    for (eta, sigma), printed in _by(source, "table_3_1", "eta", "sigma", quantity="pruned").items():
+    for (eta, sigma), printed in _by(
+        source, "table_3_1", "eta", "sigma", quantity="pruned"
+    ).items():
         # What is left is at most what was not pruned: some of that is 0 by its threshold.
         most = 100 * (1 - left[eta, sigma].value / weights)
         what = f"Table 3.1: pruned, eta {eta:g}, sigma {sigma:g}"
@@ -227,7 +200,9 @@ def faraone_designs() -> Iterator[Check]:
             total = sum(n.value for n in parts)
             slack = sum(n.high - n.value for n in parts)
             what = f"Table {table[6:].replace('_', '.')}: {quantity.replace('_', ' ')}, all layers"
-            yield Check(source, "shares sum to 100 %", what, "100", total, abs(total - 100) <= slack)
+            yield Check(
+                source, "shares sum to 100 %", what, "100", total, abs(total - 100) <= slack
+            )
     have = _by(source, "table_4_3", "quantity", variant="Available")
     keys = ("network", "variant", "quantity")
     used = _by(source, "table_4_3", *keys)
@@ -250,7 +225,9 @@ def faraone_designs() -> Iterator[Check]:
             else:
                 continue
             what = f"Table {table[6:].replace('_', '.')}: {quantity.replace('_', ' ')}, {name}"
-            yield _check(source, "frames a second by resource", what, printed, rule, *map(_exactly, of))
+            yield _check(
+                source, "frames a second by resource", what, printed, rule, *map(_exactly, of)
+            )
 
 
 def faraone_sets() -> Iterator[Check]:
@@ -269,12 +246,16 @@ def faraone_sets() -> Iterator[Check]:
             of = [found[layer, "8-bit", "memory"], found[layer, method, "coefficient_bits"]]
             rule = lambda whole, bits: whole * bits / 8  # noqa: E731
             what = f"Table 6.7: memory, {layer}, {method}"
-            yield _check(source, "memory = weights × bits", what, printed, rule, of[0], _exactly(of[1]))
+            yield _check(
+                source, "memory = weights × bits", what, printed, rule, of[0], _exactly(of[1])
+            )
 
 
 def stewart() -> Iterator[Check]:
     """What article and preprint both print must be the same."""
-    claims = {name: reference.claims(name).set_index("claim") for name in ("stewart2020", "stewart2021")}
+    claims = {
+        name: reference.claims(name).set_index("claim") for name in ("stewart2020", "stewart2021")
+    }
     both = claims["stewart2020"].index.intersection(claims["stewart2021"].index)
     for name in both:
         old, new = (claims[source].loc[name] for source in ("stewart2020", "stewart2021"))

@@ -67,8 +67,10 @@ def _stewart(source: str) -> dict[str, Rule]:
         "compared_networks": Rule(lambda: _said(source, "networks") - 1),
         "flexstudent_genes": Rule(said("flexstudent_fully_connected_gene_last")),
         "parallel_speedup": Rule(
-            lambda: _said(source, "throughput_after_parallelising")
-            / _said(source, "throughput_before_parallelising_summary")
+            lambda: (
+                _said(source, "throughput_after_parallelising")
+                / _said(source, "throughput_before_parallelising_summary")
+            )
         ),
         "throughput_before_parallelising_summary": Rule(said("throughput_parallelism_2"), "about"),
         "fpga_bram_size": Rule(lambda: _said(source, "fpga_brams") * 16 / 8),
@@ -137,8 +139,10 @@ def _faraone() -> dict[str, Rule]:
             of("SYQ", 1, 2) - of("HWGQ", 1, 2),
             of("SYQ", 1, 4) - of("DoReFa-Net", 1, 4),
             of("SYQ", 1, 8) - of("BWN", 1, 32),
-            top("table_5_4", "ResNet-18", "SYQ", 1, 8) - top("table_5_4", "ResNet-18", "BWN", 1, 32),
-            top("table_5_5", "ResNet-50", "SYQ", 1, 8) - top("table_5_5", "ResNet-50", "HWGQ", 1, 2),
+            top("table_5_4", "ResNet-18", "SYQ", 1, 8)
+            - top("table_5_4", "ResNet-18", "BWN", 1, 32),
+            top("table_5_5", "ResNet-50", "SYQ", 1, 8)
+            - top("table_5_5", "ResNet-50", "HWGQ", 1, 2),
         ]
 
     def matched(method: str, metric: str) -> Callable[[], float]:
@@ -204,13 +208,13 @@ def _faraone() -> dict[str, Rule]:
             lambda: sum(_get(source, "table_4_1", quantity="operations_share")[:5])
         ),
         "pruning_speedup": Rule(
-            lambda: alexnet("Pruned-40%", "throughput", "table_4_4")
-            / alexnet("Original", "throughput", "table_4_4"),
+            lambda: (
+                alexnet("Pruned-40%", "throughput", "table_4_4")
+                / alexnet("Original", "throughput", "table_4_4")
+            ),
             "about",
         ),
-        "alexnet_scaled_throughput": Rule(
-            lambda: alexnet("Pruned-40%", "throughput", "table_4_4")
-        ),
+        "alexnet_scaled_throughput": Rule(lambda: alexnet("Pruned-40%", "throughput", "table_4_4")),
         "frequency_gain_max": Rule(lambda: alexnet("Pruned-40%", "frequency")),
         "lut_reduction_40": Rule(lambda: less("lut"), "about"),
         "bram_reduction_40": Rule(lambda: less("bram"), "about"),
@@ -226,8 +230,10 @@ def _faraone() -> dict[str, Rule]:
             lambda: alexnet("Pruned-40%", "throughput", "table_4_4") / best("throughput")
         ),
         "improvement_fps_per_klut": Rule(
-            lambda: alexnet("Pruned-40%", "throughput_per_klut", "table_4_4")
-            / best("throughput_per_klut")
+            lambda: (
+                alexnet("Pruned-40%", "throughput_per_klut", "table_4_4")
+                / best("throughput_per_klut")
+            )
         ),
         "improvement_fps_per_bram": Rule(per_bram),
         "unoptimised_top1": Rule(matched("unoptimised", "top1")),
@@ -239,22 +245,28 @@ def _faraone() -> dict[str, Rule]:
         "alexnet_bram_2add": Rule(bram("2-Add")),
         "alexnet_bram_8bit": Rule(bram("")),
         "conv3_bram_saving": Rule(
-            lambda: 100
-            * (
-                1
-                - _one(source, "table_6_7", layer="Conv3", method="2-Add", quantity="bram")
-                / _one(source, "table_6_7", layer="Conv3", method="8-bit", quantity="bram")
+            lambda: (
+                100
+                * (
+                    1
+                    - _one(source, "table_6_7", layer="Conv3", method="2-Add", quantity="bram")
+                    / _one(source, "table_6_7", layer="Conv3", method="8-bit", quantity="bram")
+                )
             )
         ),
         "coefficient_bits_2add": Rule(lambda: _bits("2-Add")),
         "coefficient_bits_3add": Rule(lambda: _bits("3-Add")),
         "coefficient_bits_4add": Rule(lambda: _bits("4-Add")),
-        "index_bits_2add": Rule(lambda: _one(source, "table_6_1", rccm="2-Add", quantity="select_bits")),
-        "index_bits_3add": Rule(lambda: _one(source, "table_6_1", rccm="3-Add", quantity="select_bits")),
-        "index_bits_4add": Rule(lambda: _one(source, "table_6_1", rccm="4-Add", quantity="select_bits")),
-        "ilsvrc_training_images_ch2": Rule(
-            lambda: _said(source, "imagenet_training_images_ch5")
+        "index_bits_2add": Rule(
+            lambda: _one(source, "table_6_1", rccm="2-Add", quantity="select_bits")
         ),
+        "index_bits_3add": Rule(
+            lambda: _one(source, "table_6_1", rccm="3-Add", quantity="select_bits")
+        ),
+        "index_bits_4add": Rule(
+            lambda: _one(source, "table_6_1", rccm="4-Add", quantity="select_bits")
+        ),
+        "ilsvrc_training_images_ch2": Rule(lambda: _said(source, "imagenet_training_images_ch5")),
     }
 
 
@@ -331,9 +343,7 @@ def _vailakis() -> dict[str, Rule]:
         "kl_mlp_hidden_layers": Rule(
             lambda: len(_get(source, "table_5_1", network="KL_MLP_Student")) - 2
         ),
-        "added_densenet_variants": Rule(
-            lambda: _said(source, "densenet_variants_evaluated") - 2
-        ),
+        "added_densenet_variants": Rule(lambda: _said(source, "densenet_variants_evaluated") - 2),
     }
 
 

@@ -70,7 +70,9 @@ def operations(names: Iterable[str] = LAYERS) -> pd.DataFrame:
     A row for each layer, method and quantity: `layer`, `method`, `quantity`, `formula`,
     `published`, `ours`, `verdict`.
     """
-    printed = reference.load(FARAONE, "table_5_6").set_index(["granularity", "quantity"], drop=False)
+    printed = reference.load(FARAONE, "table_5_6").set_index(
+        ["granularity", "quantity"], drop=False
+    )
     rows = []
     for name in names:
         kernel, inputs, outputs, size = LAYERS[name]
