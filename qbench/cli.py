@@ -49,7 +49,11 @@ def _profile(default: str) -> Callable[[Callable], Callable]:
 @click.version_option(package_name="qbench")
 def main() -> None:
     """Re-run the experiments of the book, build it, and look after its data and results."""
-    for name in ("QBENCH_RESULTS", "QBENCH_DATA"):  # kernels have another working directory
+    for name in (
+        "QBENCH_RESULTS",
+        "QBENCH_DATA",
+        "QBENCH_TENSORBOARD",
+    ):  # kernels have another working directory
         if folder := os.environ.get(name):
             os.environ[name] = str(Path(folder).expanduser().absolute())
 
@@ -84,6 +88,9 @@ def chapters(chapter: str | None) -> None:
 @_profile("smoke")
 @click.option("--recompute", is_flag=True, help="Compute stored results anew, and compare.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="Where the notebook goes.")
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path), help="A folder for the curves of trainings."
+)
 @_jobs
 @_in_a_sentence
 def run(
@@ -92,11 +99,12 @@ def run(
     profile: str,
     recompute: bool,
     output: Path | None,
+    tensorboard: Path | None,
     jobs: int,
 ) -> None:
     """Execute chapters with papermill; parameters are checked before any kernel starts."""
     from qbench import chapters as book
-    from qbench import execute, paths
+    from qbench import curves, execute, paths
     from qbench.parameters import ParameterError
 
     found = list(dict.fromkeys(book.find(text) for text in chapters))
@@ -115,9 +123,10 @@ def run(
     ]
     if output:
         _check_output(output)
-    outcomes = execute.run_all(
-        work, workers=jobs, environment={"QBENCH_RECOMPUTE": "1"} if recompute else {}
-    )
+    environment = {"QBENCH_RECOMPUTE": "1"} if recompute else {}
+    if tensorboard:
+        environment[curves.VARIABLE] = str(curves.check(tensorboard))
+    outcomes = execute.run_all(work, workers=jobs, environment=environment)
     for outcome in outcomes:
         if not outcome.failure:
             click.echo(paths.shown(outcome.job.output))

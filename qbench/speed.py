@@ -10,14 +10,11 @@ Run as a program, this module is such a process: a line of JSON asks, a line of 
 
 import json
 import math
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from itertools import count, islice, product
 from pathlib import Path
@@ -26,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from qbench import provenance, store
-from qbench.errors import UserError
+from qbench.speed_processes import rounds_of, serve, worker
 
 # torch and what needs it are imported by the processes that measure, each with its own environment.
 
@@ -39,12 +36,7 @@ DROPOUT, LEARNING_RATE = 0.2, 0.01
 SIDES = (512, 1024, 2048)  # of the square matrices whose products show the peak
 EPOCHS = 100  # of a full sweep: Ducasse et al. 2021, Table I
 
-Ask = Callable[..., dict[str, Any]]
 Unit = Callable[[], object]
-
-
-class SpeedError(UserError, RuntimeError):
-    """A measurement broke off."""
 
 
 @store.method(version=1, repeatable=False)
@@ -82,8 +74,8 @@ def sweep_step(
     settings = [(BREVITAS, on) for on in jit] + [(PYTORCH, False), (FUSED, False)]
     rows = []
     with ExitStack() as stack:
-        asks = [stack.enter_context(worker(jit=on)) for _, on in settings]
-        for number in _rounds(rounds, "one step, round"):
+        asks = [stack.enter_context(worker(jit=on, module=__name__)) for _, on in settings]
+        for number in rounds_of(rounds, "one step, round"):
             for (contender, on), ask in zip(settings, asks, strict=True):
                 for how_many in threads:
                     turn = ask("turn", work=work[contender], threads=how_many, seconds=seconds)
@@ -119,12 +111,12 @@ def sweep_scaling(
     sizes += [(members_wide, width) for width in hidden if (members_wide, width) not in sizes]
     same = {"batch_size": batch_size, "images": images}
     rows = []
-    with worker() as ask:
+    with worker(module=__name__) as ask:
 
         def ms(**work: Any) -> float:
             return ask("turn", work=work, threads=threads, seconds=seconds)["ms"]
 
-        for number in _rounds(rounds, "scaling, round"):
+        for number in rounds_of(rounds, "scaling, round"):
             peak = max(2e-6 * side**3 / ms(what="square", side=side) for side in SIDES)
             for many, width in sizes:
                 took = ms(what="fused", members=_first(many), hidden=width, **same)
@@ -153,7 +145,7 @@ def sweep_epoch(
     the process's largest resident size, loading the data included.
     """
     members = [[w, a, 0] for w, a in product(weight_bits, act_bits)]
-    with worker() as ask, tempfile.TemporaryDirectory() as folder:
+    with worker(module=__name__) as ask, tempfile.TemporaryDirectory() as folder:
         row = ask(
             "epoch", dataset=dataset, members=members, hidden=hidden, batch_size=batch_size,
             epochs=epochs, threads=threads, checkpoint=folder,
@@ -255,50 +247,7 @@ def targets(step: pd.DataFrame, scaling: pd.DataFrame, epoch: pd.DataFrame) -> p
     return pd.DataFrame(rows)
 
 
-# The process that asks
-
-
-@contextmanager
-def worker(*, jit: bool = False, module: str = "qbench.speed") -> Iterator[Ask]:
-    """Start a process that measures; what is given asks it, and raises `SpeedError` if it died.
-
-    `module`, run as a program, answers with `serve`.
-    """
-    environment = {"BREVITAS_JIT": str(int(jit)), "PYTHONWARNINGS": "ignore"}
-    with subprocess.Popen(
-        [sys.executable, "-m", module],
-        env=os.environ | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-
-        def ask(what: str, **arguments: Any) -> dict[str, Any]:
-            line = ""
-            try:
-                process.stdin.write(json.dumps([what, arguments]) + "\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
-            except BrokenPipeError:
-                pass
-            if not line:
-                status = process.wait()
-                raise SpeedError(f"A process that measures ended with status {status}; see above.")
-            return json.loads(line)
-
-        try:
-            yield ask
-        finally:
-            process.kill()  # it holds nothing that anyone will miss
-            with suppress(BrokenPipeError):  # what could not be sent
-                process.stdin.close()
-
-
-def _rounds(rounds: int, title: str) -> Iterator[int]:
-    """0, the round that warms up and is not kept, 1, 2, …, with progress on standard error."""
-    from tqdm import tqdm
-
-    yield from tqdm(range(rounds + 1), desc=title, unit="round", file=sys.stderr)
+# What the process that asks adds up
 
 
 def _jit(on: bool, compiled: bool) -> str:
@@ -451,16 +400,6 @@ def _epoch(
         "evaluate_seconds": evaluation,
         "peak_mib": provenance.peak_memory_mib(),
     }
-
-
-def serve(answers: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
-    """Answer every line of standard input with a line, until there are no more."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints must not mix with the answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    for line in sys.stdin:
-        what, arguments = json.loads(line)
-        print(json.dumps(answers[what](**arguments)), file=out, flush=True)
 
 
 if __name__ == "__main__":

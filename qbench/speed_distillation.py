@@ -17,7 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import speed, store
+from qbench import store
+from qbench.speed_processes import Ask, rounds_of, serve, worker
 
 # torch and what needs it are imported by the processes that measure, as in `speed`.
 
@@ -45,8 +46,8 @@ def student_epoch(
     is left out.
     """
     rows = []
-    with speed.worker(module=__name__) as ask:
-        for number in speed._rounds(rounds, "one epoch, round"):
+    with worker(module=__name__) as ask:
+        for number in rounds_of(rounds, "one epoch, round"):
             for contender in CONTENDERS:
                 for how_many in threads:
                     asked = {"contender": contender, "images": images, "batch_size": batch_size}
@@ -77,14 +78,14 @@ def students_together(
     ways += [(FUSED, many, 1, processes) for many in members]
     rows = []
     with ExitStack() as stack:
-        asks = [stack.enter_context(speed.worker(module=__name__)) for _ in range(processes)]
+        asks = [stack.enter_context(worker(module=__name__)) for _ in range(processes)]
         pool = stack.enter_context(ThreadPoolExecutor(processes))
 
-        def rate(ask: speed.Ask, students: int, threads: int) -> float:
+        def rate(ask: Ask, students: int, threads: int) -> float:
             asked = {"students": students, "batch_size": batch_size, "threads": threads}
             return ask("turn", seconds=seconds, **asked)["images_per_second"]
 
-        for number in speed._rounds(rounds, "several students, round"):
+        for number in rounds_of(rounds, "several students, round"):
             for way, students, at_once, threads in ways:
                 each = students // at_once
                 running = [pool.submit(rate, ask, each, threads) for ask in asks[:at_once]]
@@ -340,4 +341,4 @@ def _samples(images: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    speed.serve({"epoch": _epoch, "turn": _turn})
+    serve({"epoch": _epoch, "turn": _turn})

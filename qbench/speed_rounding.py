@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import speed, store
+from qbench import store
 from qbench.speed_distillation import steps_per_second, summed_up
+from qbench.speed_processes import rounds_of, serve, worker
 
 # torch and what needs it are imported by the processes that measure, as in `speed`.
 
@@ -49,8 +50,8 @@ def perceptron_step(
     """
     ways = [(OURS, many) for many in members] + [(FUSED, 1), (APART, 1)]
     rows = []
-    with speed.worker(module=__name__) as ask:
-        for number in speed._rounds(rounds, "perceptrons with rounding, round"):
+    with worker(module=__name__) as ask:
+        for number in rounds_of(rounds, "perceptrons with rounding, round"):
             for contender, students in ways:
                 for how_many in threads:
                     work = {"contender": contender, "students": students, "bits": bits}
@@ -192,4 +193,4 @@ def _samples(images: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    speed.serve({"turn": _turn})
+    serve({"turn": _turn})

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from qbench import checkpoints, data, store, threads
+from qbench import checkpoints, curves, data, store, threads
 
 MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table I
 
@@ -108,25 +108,28 @@ def fit(
     log = before["log"] if before else []
 
     progress = tqdm(total=epochs, initial=len(log), desc=title, unit="epoch", mininterval=1)
-    for epoch in range(len(log) + 1, epochs + 1):
-        rate = schedule.get_last_lr()[0]
-        loss = _train_epoch(model, optimiser, images.train, batch_size, seed, epoch)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"{title}: the loss is {loss} in epoch {epoch}.")
-        schedule.step()
-        told = evaluate_at is None or epoch == epochs or epoch in evaluate_at
-        row = {"epoch": epoch, "learning_rate": rate, "train_loss": loss}
-        for name in ("valid", "test"):
-            split = getattr(images, name)
-            row[f"{name}_error"] = error_rate(model, split, at_once) if told else math.nan
-        log.append(row)
-        if checkpoint:
-            parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-            state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-            checkpoints.save(checkpoint, state | {"log": log, "rng": torch.get_rng_state()})
-        progress.set_postfix_str(f"validation error {log[-1]['valid_error']:.2f} %", refresh=False)
-        progress.update()
-    progress.close()
+    with progress, curves.of(title, checkpoint) as curve:
+        for epoch in range(len(log) + 1, epochs + 1):
+            rate = schedule.get_last_lr()[0]
+            loss = _train_epoch(model, optimiser, images.train, batch_size, seed, epoch)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"{title}: the loss is {loss} in epoch {epoch}.")
+            schedule.step()
+            told = evaluate_at is None or epoch == epochs or epoch in evaluate_at
+            row = {"epoch": epoch, "learning_rate": rate, "train_loss": loss}
+            for name in ("valid", "test"):
+                split = getattr(images, name)
+                row[f"{name}_error"] = error_rate(model, split, at_once) if told else math.nan
+            log.append(row)
+            curve(row)
+            if checkpoint:
+                parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+                state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+                checkpoints.save(checkpoint, state | {"log": log, "rng": torch.get_rng_state()})
+            progress.set_postfix_str(
+                f"validation error {log[-1]['valid_error']:.2f} %", refresh=False
+            )
+            progress.update()
     return pd.DataFrame(log)
 
 

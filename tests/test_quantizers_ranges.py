@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from qbench.quantizers import ranges
 from qbench.quantizers.formats import affine_grid, symmetric_grid
 from qbench.quantizers.ranges import AVERAGING, Fixed, Learnt, MinMax
 from qbench.quantizers.straight_through import affine_through
@@ -95,6 +96,17 @@ def test_a_learnt_interval_starts_no_worse_than_at_the_largest_number(x, width, 
     largest.interval.data[:] = x.abs().max()
     errors = [float((quantiser(x) - x).detach().square().sum()) for quantiser in (chosen, largest)]
     assert errors[0] <= errors[1] * (1 + 1e-5) + 1e-6
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_many_numbers_start_an_interval_where_all_of_them_would(monkeypatch, groups):
+    x = torch.randn(2, 16, 64, 64, generator=torch.Generator().manual_seed(3)).relu()
+    x *= torch.linspace(0.2, 2, 64)  # columns of an image differ
+    whole = seen(Learnt(3, groups, signed=False), x)
+    monkeypatch.setattr(ranges, "SAMPLE", 2**11)
+    sampled = seen(Learnt(3, groups, signed=False), x)
+    step = float(x.max()) / ranges.STARTS
+    np.testing.assert_allclose(sampled.interval.detach(), whole.interval.detach(), atol=2.01 * step)
 
 
 def test_the_gradient_of_an_interval_is_the_error_of_rounding():

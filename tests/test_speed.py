@@ -11,6 +11,7 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from qbench import pages, speed, store
+from qbench.speed_processes import SpeedError, worker
 
 TINY = {"hidden": 8, "batch_size": 10, "images": 60, "rounds": 2, "seconds": 0.0}
 
@@ -99,13 +100,19 @@ def test_members_come_seed_after_seed():
 
 
 def test_a_process_that_fails_is_named_and_gone(processes):
-    with pytest.raises(speed.SpeedError, match="ended with status 1"), speed.worker() as ask:
+    with (
+        pytest.raises(SpeedError, match="ended with status 1"),
+        worker(module=speed.__name__) as ask,
+    ):
         ask("turn", work={"what": "nothing"}, threads=1, seconds=0)
-    with pytest.raises(speed.SpeedError, match="ended with status -9"), speed.worker() as ask:
+    with (
+        pytest.raises(SpeedError, match="ended with status -9"),
+        worker(module=speed.__name__) as ask,
+    ):
         processes[-1].kill()
         processes[-1].wait()
         ask("turn", work={"what": "square", "side": 8}, threads=1, seconds=0)
-    with pytest.raises(KeyboardInterrupt), speed.worker():
+    with pytest.raises(KeyboardInterrupt), worker(module=speed.__name__):
         raise KeyboardInterrupt
     assert len(processes) == 3 and all(one.returncode is not None for one in processes)
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from qbench import pages, speed, speed_distillation, store, threads
+from qbench import pages, speed_distillation, store, threads
 from qbench.models.flex_student import flex_student
 from qbench.speed_distillation import ALONE, BESIDE, FUSED, LOADER, OURS, PLAIN
 
@@ -117,7 +117,7 @@ def test_students_are_timed_in_every_way_those_side_by_side_at_the_same_time(mon
 
         yield ask
 
-    monkeypatch.setattr(speed, "worker", worker)
+    monkeypatch.setattr(speed_distillation, "worker", worker)
     table = speed_distillation.students_together(members=(2,), rounds=1)
     assert asked == [("turn", 1, 2), ("turn", 1, 1), ("turn", 1, 1), ("turn", 2, 2)] * 2
     columns = ["way", "students", "processes", "threads"]

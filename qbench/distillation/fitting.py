@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from qbench import checkpoints, data
+from qbench import checkpoints, curves, data
 from qbench.numbers import number, whole
 from qbench.training import error_rate
 
@@ -123,7 +123,7 @@ def fit(
 
     quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE may say so
     bar = tqdm(total=recipe.epochs, initial=len(log), desc=title, unit="epoch", **quiet)
-    with bar:
+    with bar, curves.of(title, checkpoint) as curve:
         for epoch in range(len(log) + 1, recipe.epochs + 1):
             loss = train_epoch(
                 model, optimiser, schedule, pixels, labels, recipe, epoch, distillation, teacher
@@ -136,6 +136,7 @@ def fit(
                 error = error_rate(model, getattr(images, name), EVALUATED) if told else math.nan
                 row[f"{name}_error"] = error
             log.append(row)
+            curve(row)
             if checkpoint:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save(checkpoint, state | {"log": log})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from qbench import checkpoints, data
+from qbench import checkpoints, curves, data
 from qbench.distillation.fitting import augmented
 from qbench.quantizers.ranges import Learnt
 from qbench.sweep.kernels import Sgd
@@ -95,7 +95,7 @@ def study(
     steps = math.ceil(len(labels) / phase.batch_size)
     bar = tqdm(total=phase.epochs * steps, initial=len(log) * steps, desc=title, unit="step",
                mininterval=1, **({} if progress else {"disable": True}))  # fmt: skip
-    with bar:
+    with bar, curves.of(title, checkpoint) as curve:
         for epoch in range(len(log) + 1, phase.epochs + 1):
             if log and not any(_finite(log[-1])):
                 break
@@ -118,6 +118,7 @@ def study(
                 sums.add(loss, wrong(said.detach(), truth), places.shape[1])
                 bar.update()
             log.append(sums.row(epoch, together))
+            curve(log[-1])
             if checkpoint:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save(checkpoint, state | {"log": log})

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from qbench import checkpoints, data
+from qbench import checkpoints, curves, data
 from qbench.training import error_rate
 
 from .errors import SparsityError
@@ -62,7 +62,7 @@ def study(
     saved = time.monotonic()
     bar = tqdm(total=phase.epochs * steps, initial=len(log) * steps, desc=title, unit="step",
                mininterval=1, **({} if progress else {"disable": True}))  # fmt: skip
-    with bar:
+    with bar, curves.of(title, checkpoint) as curve:
         for epoch in range(len(log) + 1, phase.epochs + 1):
             network.model.train()
             loss_sum, wrong, seen = torch.zeros(()), torch.zeros((), dtype=torch.int64), 0
@@ -86,6 +86,7 @@ def study(
                 )
                 return pd.DataFrame(log)
             log[-1]["valid_error"] = error_rate(network.model, images.valid, EVALUATED)
+            curve(log[-1])
             if log[-1]["valid_error"] < min((row["valid_error"] for row in log[:-1]), default=101):
                 best = copied(network.state())
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from qbench import checkpoints, paths, threads
+from qbench import checkpoints, curves, paths, threads
 from qbench.data.loading import epoch_order
 
 from .members import Member, SweepError, check
@@ -28,6 +28,7 @@ MILESTONES = (0.90, 0.95)  # epochs 90 and 95 of 100: Ducasse et al. 2021, Table
 MEMORY = 2 * 2**30
 CHECKPOINT_SECONDS = 60
 EVALUATED_TOGETHER = 500  # images
+DRAWN = ("train_loss", "valid_error", "test_error")  # of every member, over the epochs
 WORTH_THREADS = 2**19  # weights of the first layers: 8 networks of 1,024 inputs and 64 neurons
 
 
@@ -86,14 +87,15 @@ def train(
     drops = [round(share * epochs) for share in milestones]
     outcome = Outcome()
     with _progress(len(groups) * epochs * batches, title) as progress:
-        for group in groups:
+        for number, group in enumerate(groups, 1):
             network = Network(group, inputs=inputs, classes=classes, hidden=hidden, device=device)
             file = checkpoint and checkpoint / f"group-{_name(group)}.pt"
             # Bits do not depend on the number of threads, and small layers are slower on several.
             count = 1 if len(group) * inputs * hidden < WORTH_THREADS else torch.get_num_threads()
-            with threads.at_most(count):
+            name = f"{title}, group {number}" if len(groups) > 1 else title
+            with threads.at_most(count), curves.of(name, file) as curve:
                 log = _train_group(
-                    network, splits, epochs, batch_size, evaluated, drops, file, progress
+                    network, splits, epochs, batch_size, evaluated, drops, file, progress, curve
                 )
             for index, member in enumerate(network.members):
                 if (epoch := log["diverged"][index]) > 0:
@@ -115,6 +117,7 @@ def _train_group(
     drops: Sequence[int],
     checkpoint: Path | None,
     progress: Any,
+    curve: Callable[[curves.Row], None],
 ) -> dict[str, Any]:
     """Train one group; returns its log, lists with one entry an evaluated epoch."""
     count = len(network.members)
@@ -154,6 +157,7 @@ def _train_group(
             log["train_loss"].append(losses)
             for name in ("valid", "test"):
                 log[f"{name}_error"].append(error_rates(network, *splits[name]).tolist())
+            curve({"epoch": epoch} | {name: log[name][-1] for name in DRAWN})
             best = np.min(log["valid_error"][-1])
             progress.set_postfix_str(f"least validation error {best:.2f} %", refresh=False)
         late = time.monotonic() - saved >= CHECKPOINT_SECONDS
@@ -258,7 +262,7 @@ def member_bytes(inputs: int, hidden: int, batch_size: int) -> int:
 def _table(log: dict[str, Any], member: Member, index: int) -> pd.DataFrame:
     rates = [share * member.learning_rate for share in log["share"]]
     columns = {"epoch": log["epoch"], "learning_rate": rates}
-    for name in ("train_loss", "valid_error", "test_error"):
+    for name in DRAWN:
         columns[name] = [row[index] for row in log[name]]
     return pd.DataFrame(columns)
 
