@@ -48,7 +48,7 @@ def small() -> str:
     for chapter in chapters.all_chapters():
         known = chapters.profiles(chapter)
         if known["published"] == known["smoke"] != known["laptop"]:
-            found.append(f"[{int(chapter.name[:2])}](../../notebooks/{chapter.name}.ipynb)")
+            found.append(f"{{doc}}`{int(chapter.name[:2])} <../notebooks/{chapter.name}>`")
     if not found:
         return ""
     which = ", ".join(found)
