@@ -64,7 +64,7 @@ def test_what_is_neither_judged_nor_excused_fails_and_is_named():
     said["05"] = [one for one in said["05"] if one != toy.record(name)]
     with pytest.raises(scoreboard.ScoreboardError, match=f"^1 claims .*{name}"):
         scoreboard.board(said)
-    with pytest.raises(scoreboard.ScoreboardError, match="no single entry .*nobody"):
+    with pytest.raises(scoreboard.ScoreboardError, match="no single entry .*nothing"):
         scoreboard.board(toy.whole() | {"06": [toy.record("nobody/claims:nothing")]})
 
 
