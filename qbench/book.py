@@ -77,9 +77,11 @@ def _execute(profile: str, workers: int, recompute: bool, environment: Mapping[s
         values = chapters.parameters(chapter, profile, {})
         state = _digest([chapter.file, *shared], {**provenance.versions(), "values": values})
         output, stamp = EXECUTED / f"{chapter.name}.ipynb", EXECUTED / f"{chapter.name}.state"
-        if recompute or not (output.exists() and stamp.exists() and stamp.read_text() == state):
+        said = paths.verdicts(chapter.name)
+        there = output.exists() and said.exists() and stamp.exists()
+        if recompute or not (there and stamp.read_text() == state):
             stamp.unlink(missing_ok=True)
-            jobs.append(Job(chapter.name, chapter.file, values, output))
+            jobs.append(Job(chapter.name, chapter.file, values, output, said))
             stamps[chapter.name] = (stamp, state)
     if not jobs:
         return
@@ -97,7 +99,7 @@ def _execute(profile: str, workers: int, recompute: bool, environment: Mapping[s
 
 def _stage() -> None:
     """Put together what Jupyter Book reads; files that are the same keep their time stamps."""
-    from qbench import pages
+    from qbench import pages, scoreboard, scoreboard_page
 
     staged: dict[str, bytes] = {"_config.yml": (paths.ROOT / "_config.yml").read_bytes()}
     for file in _files(paths.BOOK):
@@ -107,7 +109,8 @@ def _stage() -> None:
         staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(_clean(notebook)).encode()
         for file in _files(EXECUTED / f"{chapter.name}_files"):  # see `paths.offered`
             staged[f"notebooks/{chapter.name}_files/{file.name}"] = file.read_bytes()
-    for name, text in pages.generated().items():
+    judged = scoreboard_page.generated(scoreboard.chapters_said())
+    for name, text in (pages.generated() | judged).items():
         staged[f"book/generated/{name}"] = text.encode()
     for name, file in _offline_assets().items():
         staged[f"book/_static/{name}"] = file.read_bytes()

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from qbench import paths
+from qbench import ledger, paths
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Job:
     source: Path
     parameters: Mapping[str, Any]
     output: Path
+    verdicts: Path | None = None  # where `qbench.ledger` puts what the chapter says
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
     from papermill.exceptions import PapermillExecutionError
 
     os.environ.update(environment)
+    _note_verdicts_in(job.verdicts)
     report = _Report(job.label, alone)
     started = time.perf_counter()
     failure = ""
@@ -102,6 +104,15 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
     seconds = time.perf_counter() - started
     report.close("failed" if failure else f"done in {seconds:.1f} s")
     return Outcome(job, seconds, failure)
+
+
+def _note_verdicts_in(file: Path | None) -> None:
+    if file is None:
+        os.environ.pop(ledger.VARIABLE, None)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("", encoding="utf-8")  # not what an earlier execution said
+    os.environ[ledger.VARIABLE] = str(file.absolute())
 
 
 def _register_engine() -> None:

@@ -5,7 +5,17 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from qbench import data, faults, paths, plots, provenance, reference, speed, store
+from qbench import (
+    data,
+    errata_page,
+    faults,
+    paths,
+    plots,
+    provenance,
+    reference,
+    speed,
+    store,
+)
 from qbench import speed_distillation as students
 from qbench import speed_rounding as rounding
 
@@ -25,7 +35,8 @@ def generated() -> dict[str, str]:
     return {
         "datasets.md": _datasets(),
         "published.md": _published(),
-        "errata.md": _errata(),
+        "errata.md": errata_page.listed(TITLES),
+        "checked.md": errata_page.checked(TITLES),
         "runs.md": _runs(),
         "pins.md": _pins(),
         "speed.md": _speed(),
@@ -59,17 +70,6 @@ def _published() -> str:
         rows.append({"publication": TITLES.get(source, source), **counts})
     frame = pd.DataFrame(rows).fillna(0).convert_dtypes()
     return _table(frame, "Published values in data/paper/")
-
-
-def _errata() -> str:
-    parts = []
-    for source, found in reference.errata().groupby("source", sort=False):
-        shown = found[["where", "printed", "should_be", "arithmetic"]]
-        shown = shown.rename(columns={"should_be": "should be"})
-        title = TITLES.get(source, source)
-        table = _table(shown, f"{title}: {len(shown)} entries")
-        parts.append(f"````{{dropdown}} {title} ({len(shown)})\n{table}````\n")
-    return "\n".join(parts)
 
 
 def _runs() -> str:

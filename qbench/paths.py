@@ -24,6 +24,11 @@ def offered(chapter: str) -> Path:
     return inside / f"{chapter}_files"
 
 
+def verdicts(chapter: str) -> Path:
+    """File of the verdicts that a chapter of the book reached when it was executed last."""
+    return EXECUTED / f"{chapter}.verdicts.jsonl"
+
+
 def shown(path: Path) -> str:
     """`path` as a reader sees it: relative to the working directory where that is shorter."""
     path = Path(path).absolute()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import paths
+from qbench import ledger, paths
 
 VERDICTS = ("exact", "matches", "trend", "differs", "erratum", "needs hardware")
 FIRST, LAST = ["source", "where"], ["quantity", "value", "unit", "printed", "note"]
@@ -68,13 +68,27 @@ def errata(source: str | None = None) -> pd.DataFrame:
 
 
 def verdict(
-    published: float, ours: float, *, tolerance: float = 0.0, why: str = "", erratum: str = ""
+    published: float,
+    ours: float,
+    *,
+    tolerance: float = 0.0,
+    why: str = "",
+    erratum: str = "",
+    of: Mapping[str, Any] | None = None,
 ) -> str:
     """`exact`, `matches`, `differs` or `erratum` for one pair of numbers in the same unit.
 
     `tolerance` is the largest absolute difference that counts as agreement; `why` must say where it
-    comes from. `erratum` is the arithmetic that shows the published number to be a slip.
+    comes from. `erratum` is the arithmetic that shows the published number to be a slip. `of` is
+    the row of the published table, for the scoreboard: see `ledger.entry`.
     """
+    said = _verdict(published, ours, tolerance, why, erratum)
+    if of is not None:
+        ledger.entry(of, ours=ours, verdict=said, why=erratum if said == "erratum" else why)
+    return said
+
+
+def _verdict(published: float, ours: float, tolerance: float, why: str, erratum: str) -> str:
     if tolerance < 0 or isnan(tolerance):
         raise ValueError(f"tolerance must be at least 0, not {tolerance!r}.")
     if tolerance > 0 and not why:
@@ -94,14 +108,16 @@ def compare(
     tolerance: float = 0.0,
     why: str = "",
     erratum: Mapping[tuple, str] | None = None,
+    noted: bool = True,
 ) -> pd.DataFrame:
     """Put ours beside the published values: a row each, with a verdict.
 
     `published` is a table of `load` (or a part of it), `ours` has the key columns `on` and `value`.
     Returns the keys, `quantity`, `published`, `ours`, `unit`, `verdict`, `why`. Published rows that
     ours lacks, or whose value is not a number (NaN), are left out. `erratum` maps keys, as tuples
-    in the order of `on`, to arithmetic. Raises `ValueError` when a key column is missing or the
-    keys do not identify the rows.
+    in the order of `on`, to arithmetic. `noted` is false where the verdicts are not about the
+    table's entries, and the scoreboard is to pass over them. Raises `ValueError` when a key column
+    is missing or the keys do not identify the rows.
     """
     for name, frame in (("published", published), ("ours", ours)):
         if missing := [column for column in [*on, "value"] if column not in frame]:
@@ -114,7 +130,9 @@ def compare(
     rows = []
     for row in both.to_dict("records"):
         slip = slips.get(tuple(row[column] for column in on), "")
-        said = verdict(row["value"], row["value_ours"], tolerance=tolerance, why=why, erratum=slip)
+        given = {"tolerance": tolerance, "why": why, "erratum": slip}
+        of = row if noted and "source" in row else None
+        said = verdict(row["value"], row["value_ours"], **given, of=of)
         reason = {"erratum": slip, "matches": why}.get(said, "")
         rows.append(
             {column: row[column] for column in on}
@@ -140,21 +158,38 @@ def claim(
     if not holds and not (why or erratum):
         raise ValueError(f"claim {name!r} does not hold or was not tested: give why.")
     said = "needs hardware" if holds is None else "trend" if holds else "differs"
-    return row | {
-        "ours": ours,
-        "verdict": "erratum" if erratum else said,
-        "why": erratum or ("" if holds else why),
-    }
+    return _noted(
+        source,
+        name,
+        row
+        | {
+            "ours": ours,
+            "verdict": "erratum" if erratum else said,
+            "why": erratum or ("" if holds else why),
+        },
+    )
 
 
 def claim_value(
-    source: str, name: str, ours: float, *, tolerance: float = 0.0, why: str = ""
+    source: str,
+    name: str,
+    ours: float,
+    *,
+    tolerance: float = 0.0,
+    why: str = "",
+    erratum: str = "",
 ) -> dict[str, Any]:
     """As `claim`, for a claim that states a number: ours, in the claim's unit, gets `verdict`."""
     printed = claims(source).set_index("claim")["value"]
     row = _claim(source, name)
-    said = verdict(printed[name], ours, tolerance=tolerance, why=why)
-    return row | {"ours": f"{ours:.6g}", "verdict": said, "why": why}
+    said = verdict(printed[name], ours, tolerance=tolerance, why=why, erratum=erratum)
+    why = erratum if said == "erratum" else why
+    return _noted(source, name, row | {"ours": f"{ours:.6g}", "verdict": said, "why": why})
+
+
+def _noted(source: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    ledger.claim(source, name, **{key: row[key] for key in ("ours", "verdict", "why")})
+    return row
 
 
 def _claim(source: str, name: str) -> dict[str, str]:

@@ -17,6 +17,8 @@ PAGES = [
     "book/intro",
     "book/how_to",
     "book/datasets",
+    "book/scoreboard",
+    "book/errata",
     "book/published",
     "book/speed",
     "book/cluster",

@@ -72,18 +72,23 @@ def slopes(fabric: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     rows = reference.load(FARAONE, "figure_6_8")
     rows = rows[rows["quantity"] == "lut_per_input_bit"]
-    printed = dict(zip(rows["rccm"].replace("", "generic"), rows["value"], strict=True))
+    printed = {row["rccm"] or "generic": row for row in rows.to_dict("records")}
     found = []
     for row in lut_slopes(against_width(fabric)).itertuples():
         generic = row.multiplier not in RCCMS
-        theirs = printed["generic" if generic else row.multiplier]
+        of = printed["generic" if generic else row.multiplier]
+        theirs = float(of["value"])
         why = "printed as about that, with one decimal"
         ours = float(np.round(row.lut_per_input_bit, 9))
         found.append(
             {"multiplier": TITLES.get(row.multiplier, row.multiplier)}
             | {"line": f"{ours:.3g} w + {row.lut_at_0:.3g}", "residual": abs(row.residual)}
             | {"published": theirs, "ours": ours}
-            | {"verdict": reference.verdict(theirs, ours, tolerance=ABOUT * generic, why=why)}
+            | {
+                "verdict": reference.verdict(
+                    theirs, ours, tolerance=ABOUT * generic, why=why, of=of
+                )
+            }
         )
     return pd.DataFrame(found)
 
@@ -172,10 +177,7 @@ def _coefficient_claims() -> list[dict[str, object]]:
         bits = largest.bit_length() + 1
         sizes[name] = (len(circuit.codebook), circuit.select_bits, bits)
         claim = f"coefficient_bits_{name.replace('-', '').lower()}"
-        row = reference.claim_value(FARAONE, claim, bits)
-        if row["verdict"] == "differs" and claim in errata.index:
-            row |= {"verdict": "erratum", "why": errata[claim]}
-        rows.append(row)
+        rows.append(reference.claim_value(FARAONE, claim, bits, erratum=errata.get(claim, "")))
     shorter = all(select < bits for _, select, bits in sizes.values())
     words = "; ".join(f"{n}: {s} bits for {b}" for n, (_, s, b) in sizes.items())
     name = "rccm_select_shorter_than_coefficient"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from qbench import reference, store
+from qbench import ledger, reference, store
 from qbench.addnet.codebooks import FARAONE, published
 from qbench.hardware import rccm, rccm_matching, rccm_sets
 from qbench.hardware.rccm_matching import BINS, Matching
@@ -41,12 +41,24 @@ def regenerated() -> pd.DataFrame:
             circuit = rccm.published(name, as_printed=as_printed)
             ours, theirs = set(circuit.codebook.tolist()), set(published()[name])
             other = "erratum" if as_printed else "differs"
+            if not as_printed:
+                _note(name, ours)
             rows.append(
                 {"multiplier": name, "topology_b": circuit.adders[-1].operations[1]}
                 | {"published": int(printed[name, "coefficients"]), "ours": len(ours)}
                 | {"shared": len(ours & theirs), "verdict": "exact" if ours == theirs else other}
             )
     return pd.DataFrame(rows)
+
+
+def _note(name: str, ours: set[int]) -> None:
+    """Tell the scoreboard which entries of Table 6.2 a multiplier's own set has."""
+    printed = reference.load(FARAONE, "table_6_2")
+    for row in printed[printed["rccm"] == name].to_dict("records"):
+        counted = row["quantity"] == "coefficients"
+        mine = len(ours) if counted else int(row["value"]) if int(row["value"]) in ours else None
+        said = "exact" if mine == int(row["value"]) else "differs"
+        ledger.entry(row, ours=mine, verdict=said, why="" if said == "exact" else "not in our set")
 
 
 def configurations() -> pd.DataFrame:
@@ -106,13 +118,16 @@ def numbers() -> pd.DataFrame:
         {"reading": name, **wide.loc[(space.order, space.from_zero, space.scaled)]}
         for name, space in READINGS.items()
     ]
-    return pd.DataFrame([*rows, {"reading": "printed in Table 6.1", **_printed()}])
-
-
-def _printed() -> dict[str, float]:
-    rows = reference.load(FARAONE, "table_6_1")
-    rows = rows[rows["quantity"] == "unique_coefficient_sets"]
-    return dict(zip(rows["rccm"], rows["value"], strict=True))
+    printed = reference.load(FARAONE, "table_6_1")
+    printed = printed[printed["quantity"] == "unique_coefficient_sets"]
+    last = dict(zip(printed["rccm"], printed["value"], strict=True))
+    for row in printed.to_dict("records"):
+        counts = pd.Series([one[row["rccm"]] for one in rows]).dropna()
+        nearest = counts.loc[(counts - row["value"]).abs().idxmin()]
+        said = "exact" if nearest == row["value"] else "differs"
+        why = "" if said == "exact" else f"the nearest of {len(counts)} readings"
+        ledger.entry(row, ours=nearest, verdict=said, why=why)
+    return pd.DataFrame([*rows, {"reading": "printed in Table 6.1", **last}])
 
 
 def matchings(p: AddNet, counts: Mapping[str, np.ndarray]) -> Matchings:

@@ -269,7 +269,7 @@ def published(runs: pd.DataFrame) -> pd.DataFrame:
         with suppress(NotRun):
             ours = 100 - errors.one("fashion-mnist", 40, *bits)
             why = "theirs was measured on the FPGA, after conversion"
-            rows.append(_beside("Section 4.2.3", what, row.value, ours, why))
+            rows.append(_beside(row._asdict(), what, ours, why))
     if "mnist" in errors.datasets:
         means = errors.at("mnist", errors.last).mean(axis=1)
         printed = reference.load(STEWART, "table_3").query("quantity == 'accuracy_loss'")
@@ -280,18 +280,19 @@ def published(runs: pd.DataFrame) -> pd.DataFrame:
             why = f"ours W{where[0]}A{where[1]} after {errors.last} epochs; theirs unstated"
             if len(means) < 64:
                 why += "; not all 64"
-            rows.append(_beside("Table 3", what, row.value, ours, why))
+            rows.append(_beside(row._asdict(), what, ours, why))
     if not rows:
         return pd.DataFrame({"note": ["No configuration of this run is printed."]})
     return pd.DataFrame(rows)
 
 
-def _beside(where: str, what: str, printed: float, ours: pd.Series, why: str) -> dict[str, Any]:
+def _beside(row: Mapping[str, Any], what: str, ours: pd.Series, why: str) -> dict[str, Any]:
+    printed = float(row["value"])
     centre, half = interval(ours)
     tolerance = chance(printed)
-    said = reference.verdict(printed, centre, tolerance=tolerance, why="chance")
+    said = reference.verdict(printed, centre, tolerance=tolerance, why="chance", of=row)
     return {
-        "where": f"{STEWART}, {where}",
+        "where": f"{STEWART}, {row['where']}",
         "what": what,
         "published": f"{printed:g}",
         "ours": f"{centre:.2f}" + ("" if half != half else f" ± {half:.2f}"),

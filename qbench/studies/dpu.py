@@ -186,7 +186,8 @@ def utilisation() -> pd.DataFrame:
         share = 100 * ours[name]
         rounding = 0.005 + (share * unsure if quantity == "bram" else 0)
         why = "the device's block RAM is printed as 32.1 Mb" if quantity == "bram" else ROUNDED
-        said = reference.verdict(printed[quantity], share, tolerance=rounding, why=why)
+        of = {"source": VAILAKIS, "where": "Table 6.10", "quantity": quantity}
+        said = reference.verdict(printed[quantity], share, tolerance=rounding, why=why, of=of)
         row = {"quantity": quantity, "published": printed[quantity], "ours": share}
         rows.append(row | {"verdict": said, "why": why, "with_softmax": 100 * more[name]})
     return pd.DataFrame(rows)
@@ -241,7 +242,7 @@ def _entry(
         rows = rows[rows["ram_usage"] == usage]
     published = float(rows["value"].item())
     slip = slips["b512_operations_per_cycle"] if (name, quantity) == ERRATUM else ""
-    said = reference.verdict(published, ours, erratum=slip)
+    said = reference.verdict(published, ours, erratum=slip, of=rows.iloc[0])
     return {
         "where": rows["where"].item(),
         "architecture": name,

@@ -272,7 +272,8 @@ def published_speeds(setup: Setup) -> pd.DataFrame:
             found = setup.measures(folding)
             speed = row["quantity"] == "throughput"
             ours, printed = found["frame_rate" if speed else "bandwidth"], row["value"]
-            said = reference.verdict(printed, ours, tolerance=TOLERANCE * printed, why=WHY)
+            near = TOLERANCE * printed
+            said = reference.verdict(printed, ours, tolerance=near, why=WHY, of=row)
             beyond = setup.clock / printed - folding.cost.cycles if speed else float("nan")
             why = WHY if said == "matches" else "" if setup.as_published else OTHER
             rows.append(

@@ -67,6 +67,10 @@ def _numbers(setup: Setup, designs: pd.DataFrame) -> Rows:
         )
         if number in rates
     ]
+    for row in reference.load(STEWART, "figure_8").dropna(subset="value").to_dict("records"):
+        if row["quantity"] == "throughput" and int(row["pe"]) in rates:
+            ours = rates[int(row["pe"])]
+            reference.verdict(row["value"], ours, tolerance=1000, why=DIGIT, of=row)
     if {2, 16} <= set(rates.index):
         times = rates[16] / rates[2]
         rows.append(

@@ -224,7 +224,7 @@ def _beside(
         why = {"erratum": arithmetic[slip]} if slip else {}
         if not slip and cut == float(row["value"]) != mine:
             why = {"tolerance": 1.01 * 10**-decimals, "why": CUT}
-        said = reference.verdict(float(row["value"]), mine, **why)
+        said = reference.verdict(float(row["value"]), mine, **why, of=row)
         reason = {"erratum": why.get("erratum"), "matches": CUT}.get(said, "")
         if said == "differs" and row["quantity"] == "memory_share":
             reason = MEMORY

@@ -30,7 +30,8 @@ def published(dataset: str) -> pd.DataFrame:
     forms = reference.load(VAILAKIS, FORMS[dataset])
     forms = forms[(forms["split"] == "test") & (forms["variant"] == "modified")]
     names = {name: key + MODIFIED for key, name in TITLES.items()}
-    forms = forms.assign(network=forms["network"].map(names), alpha=-1.0)
+    entry = forms.index.map((FORMS[dataset] + ":{}").format)
+    forms = forms.assign(network=forms["network"].map(names), alpha=-1.0, entry=entry)
     return pd.concat([rows, forms[rows.columns]], ignore_index=True)
 
 

@@ -18,6 +18,7 @@ def sizes() -> pd.DataFrame:
     rows = reference.load(VAILAKIS, "table_section_5_8")
     counts = {name: _count(name) for name in dict.fromkeys(rows["network"])}
     rows["weight_bits"] = pd.to_numeric(rows["weight_bits"], errors="coerce").fillna(0).astype(int)
+    rows["entry"] = rows.index.map("table_section_5_8:{}".format)
     keys = ["network", "quantity", "weight_bits"]
     values = [
         counts[row.network]

@@ -76,7 +76,8 @@ def published(
         if "alpha" not in rows:
             rows = rows.assign(alpha=np.nan)
         rows["alpha"] = pd.to_numeric(rows["alpha"], errors="coerce").fillna(-1.0)
-        parts.append(rows[["where", *KEYS, "quantity", "value", "unit"]])
+        rows["entry"] = rows.index.map(f"table_{name}:{{}}".format)
+        parts.append(rows[["source", "entry", "where", *KEYS, "quantity", "value", "unit"]])
     return pd.concat(parts, ignore_index=True)
 
 

@@ -223,7 +223,9 @@ def published(values: pd.DataFrame, dataset: str) -> pd.DataFrame:
         for bound, extreme in (("best", min), ("worst", max)):
             theirs, ours = printed[quantity, bound], extreme(values[column])
             tolerance = chance(theirs) if error else 0.0
-            said = reference.verdict(theirs, ours, tolerance=tolerance, why="chance")
+            of = {"source": STEWART, "where": "Table 3", "quantity": quantity, "bound": bound}
+            of = of if error else None  # chapter 3 judges the others
+            said = reference.verdict(theirs, ours, tolerance=tolerance, why="chance", of=of)
             why = "unstated epochs and width" if said == "differs" else ""
             digits = ".2f" if error else ",.0f"
             rows.append(

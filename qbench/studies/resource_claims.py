@@ -235,7 +235,9 @@ def table_3(frame: pd.DataFrame, tolerances: Mapping[str, float]) -> pd.DataFram
             printed = published[quantity, bound]
             share = tolerances.get(name, 0.0)
             why = f"{share:.0f} %, the median error of the estimate" if share else ""
-            said = reference.verdict(printed, ours, tolerance=share / 100 * printed, why=why)
+            of = {"source": STEWART, "where": "Table 3", "quantity": quantity, "bound": bound}
+            near = share / 100 * printed
+            said = reference.verdict(printed, ours, tolerance=near, why=why, of=of)
             rows.append(
                 {
                     "resource": f"{LABELS[name]}, {'least' if bound == 'best' else 'most'}",

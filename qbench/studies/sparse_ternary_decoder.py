@@ -85,7 +85,9 @@ def said(found: pd.DataFrame | None) -> str:
 
 def beside_decoder(decoders: pd.DataFrame) -> pd.DataFrame:
     """LUTs of each width beside the thesis' 112: `magnitude_bits` to `carry4`, then the verdict."""
-    printed = reference.load(FARAONE, "figure_3_5").set_index("quantity")["value"]["decoder_lut"]
+    rows = reference.load(FARAONE, "figure_3_5").set_index("quantity", drop=False)
+    of = rows.loc["decoder_lut"]
+    printed = of["value"]
     found = decoders[["magnitude_bits", "address_bits", "lut", "ff", "carry4"]]
-    verdicts = [reference.verdict(printed, lut) for lut in found["lut"]]
+    verdicts = [reference.verdict(printed, lut, of=of) for lut in found["lut"]]
     return found.assign(published=int(printed), verdict=verdicts)

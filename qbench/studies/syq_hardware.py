@@ -70,7 +70,9 @@ def operations(names: Iterable[str] = LAYERS) -> pd.DataFrame:
     A row for each layer, method and quantity: `layer`, `method`, `quantity`, `formula`,
     `published`, `ours`, `verdict`.
     """
-    printed = reference.load(FARAONE, "table_5_6").set_index(["granularity", "quantity"])
+    printed = reference.load(FARAONE, "table_5_6").set_index(
+        ["granularity", "quantity"], drop=False
+    )
     rows = []
     for name in names:
         kernel, inputs, outputs, size = LAYERS[name]
@@ -80,13 +82,14 @@ def operations(names: Iterable[str] = LAYERS) -> pd.DataFrame:
             found = scaling.cost(granularity, kernel, inputs, outputs, size)
             ours = {"scaling_factors": found.scalars, "operations": found.operations}
             for quantity, value in ours.items():
-                formula = str(printed.loc[(granularity, quantity), "value"])
+                of = printed.loc[(granularity, quantity)]
+                formula = str(of["value"])
                 theirs = float(pd.eval(formula.replace("^", "**"), local_dict=values))
                 rows.append(
                     {"layer": name, "method": method, "quantity": quantity.replace("_", " ")}
                     | {"formula": formula.replace("^2", "²").replace("*", "")}
                     | {"published": theirs, "ours": float(value)}
-                    | {"verdict": reference.verdict(theirs, float(value))}
+                    | {"verdict": reference.verdict(theirs, float(value), of=of)}
                 )
     return pd.DataFrame(rows)
 
