@@ -73,27 +73,31 @@ def _published() -> str:
 
 
 def _runs() -> str:
+    """The published results by method and machine; one by one they would be a page of megabytes."""
     entries = list(store.entries(paths.PUBLISHED))
     if not entries:
         return "No run is stored yet.\n"
-    rows = []
-    for entry in entries:
-        record, asked = entry.record, entry.spec["parameters"]
-        rows.append(
-            {
-                "key": entry.key[:8],
-                "method": entry.spec["method"].rpartition(".")[2],
-                "parameters": ", ".join(f"{name} {value}" for name, value in asked.items()),
-                "took": provenance.duration(record["seconds"]),
-                "machine": f"{record['machine']['processor']}, {record['machine']['cores']} cores",
-                "date": record["date"][:10],
-                "commit": record["commit"] or "—",
-            }
-        )
-    frame = pd.DataFrame(rows)
-    total = provenance.duration(sum(entry.record["seconds"] for entry in entries))
-    table = _table(frame, f"{len(frame)} published runs, {total} of computing in all")
-    return f"````{{dropdown}} All {len(frame)} published runs\n{table}````\n"
+    rows = [
+        {
+            "method": entry.spec["method"],
+            "machine": "{processor}, {cores} cores".format(**entry.record["machine"]),
+            "seconds": entry.record["seconds"],
+            "date": entry.record["date"][:10],
+            "commit": entry.record["commit"] or "—",
+        }
+        for entry in entries
+    ]
+    groups = pd.DataFrame(rows).groupby(["method", "machine"])
+    frame = groups.agg(
+        results=("seconds", "size"),
+        seconds=("seconds", "sum"),
+        first=("date", "min"),
+        last=("date", "max"),
+        commits=("commit", "nunique"),
+    ).reset_index()
+    total = provenance.duration(float(frame["seconds"].sum()))
+    frame["computing"] = frame.pop("seconds").map(provenance.duration)
+    return _table(frame, f"{len(entries):,} published results, {total} of computing in all")
 
 
 def _pins() -> str:

@@ -29,7 +29,7 @@ REASONS = {
     "out of reach": "the data cannot be had here",
     "chapter to come": "being written",
 }
-COLUMNS = ("Claim or entry", "Printed", "Ours", "Verdict", "Chapter", "Why, or with what")
+COLUMNS = ("Claim or entry", "Printed", "Ours", "Verdict", "Chapter")
 
 
 def generated(said: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
@@ -135,10 +135,11 @@ def _form(whole: pd.DataFrame, titles: dict[str, str]) -> str:
         + [(NOT_JUDGED + name, f"not judged: {name}") for name in reasons],
     }
     fields = "".join(
-        f'<label for="qb-{name}">{name.capitalize()}</label> <select id="qb-{name}" name="{name}">'
+        f'<span><label for="qb-{name}">{name.capitalize()}</label> '
+        f'<select id="qb-{name}" name="{name}">'
         '<option value="">any</option>'
         + "".join(f'<option value="{escape(v)}">{escape(text)}</option>' for v, text in given)
-        + "</select>\n"
+        + "</select></span>\n"
         for name, given in options.items()
     )
     return (
@@ -184,11 +185,11 @@ def _group(name: str, rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         said = row.verdict or NOT_JUDGED + row.reason
         mark = _mark(row.verdict) if row.verdict else escape(row.reason)
+        why = f"<small>{escape(row.why)}</small>" if row.why else ""
         lines.append(
             f'<tr data-v="{said}"' + (f' data-c="{row.chapter}"' if row.chapter else "") + ">"
-            f'<th scope="row">{escape(row.what)}</th><td>{escape(row.published)}</td>'
-            f"<td>{escape(row.ours)}</td><td>{mark}</td><td>{_links(row.chapter)}</td>"
-            f"<td>{escape(row.why)}</td></tr>\n"
+            f'<th scope="row">{escape(row.what)}{why}</th><td>{escape(row.published)}</td>'
+            f"<td>{escape(row.ours)}</td><td>{mark}</td><td>{_links(row.chapter)}</td></tr>\n"
         )
     return "".join(lines) + "</tbody>\n"
 

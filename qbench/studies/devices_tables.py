@@ -333,3 +333,29 @@ def left_open() -> pd.DataFrame:
         "left_us_a_layer": "left a layer (µs)",
     }
     return dpu.unexplained()[list(headings)].rename(columns=headings)
+
+
+def dpu_entries() -> pd.DataFrame:
+    """How many entries of Tables 6.4 to 6.9 have which verdict: `dpu.resources`, counted."""
+    found = dpu.resources()
+    counted = found.groupby(["where", "verdict"]).size().unstack(fill_value=0)
+    return counted.rename_axis(index="table", columns=None).reset_index()
+
+
+def dpu_exceptions() -> pd.DataFrame:
+    """The entries of `dpu.resources` that are not exact."""
+    found = dpu.resources()
+    return found[found["verdict"] != "exact"].rename(columns={"where": "table"})
+
+
+def dpu_shares() -> pd.DataFrame:
+    """`dpu.utilisation` with headings of the page."""
+    names = {"lut": "look-up tables", "bram": "block RAM", "dsp": "DSPs"}
+    found = dpu.utilisation().rename(columns={"with_softmax": "with softmax", "quantity": "what"})
+    return found.assign(what=found["what"].map(names))
+
+
+def dpu_claims() -> pd.DataFrame:
+    """`dpu.claims`; a claim goes without saying whose it is."""
+    found = dpu.claims()
+    return found.assign(where=found["where"].str.removeprefix(f"{VAILAKIS}, "))
