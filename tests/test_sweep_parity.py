@@ -12,7 +12,7 @@ import torch
 from sweep_toy import DROPOUT, NAMES, Batch, Beside, deviation, network_of
 from torch.nn import functional as F
 
-from qbench.sweep import Member, grid, network
+from qbench.sweep import Member, grid, group, network
 from qbench.sweep.kernels import peak
 from qbench.sweep.network import order
 
@@ -24,7 +24,8 @@ STEPS = 3
 @pytest.fixture
 def tenth(monkeypatch):
     """Brevitas' value of a 1-bit weight."""
-    monkeypatch.setattr(network, "BINARY", float(np.float32(0.1)))
+    for module in (group, network):
+        monkeypatch.setattr(module, "BINARY", float(np.float32(0.1)))
 
 
 def deviations(net: network.Network, batch: Batch) -> list[tuple[float, str]]:
@@ -153,7 +154,7 @@ def test_1_bit_weights_reach_the_limit_at_which_brevitas_clamps_them(tenth):
     for step in range(5):
         Batch(net, seed=step).step(net)
     for weights in net.weights:
-        assert weights.abs().max() == network.BINARY
+        assert weights.abs().max() == group.BINARY
 
 
 def test_32_bits_are_plain_torch():
