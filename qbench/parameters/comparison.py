@@ -6,7 +6,7 @@ from pydantic import Field
 
 from .types import AnyImageSet, DeviceName, ListOf, Number, Parameters, ThresholdStorage, Whole
 
-#: As `qbench.studies.comparison_networks.METHODS`, which needs torch.
+#: In the order of the figure's legend.
 ComparedMethod = Literal[
     "float32",
     "bit-width sweep",

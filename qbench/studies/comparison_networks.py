@@ -16,25 +16,12 @@ import pandas as pd
 
 from qbench import store
 from qbench.data import specs as specs_of
+from qbench.parameters.comparison import EVERY
 
 from .comparison_costs import Design
 
 #: What a point of the figure is the result of, in the order of the legend.
-METHODS = (
-    "float32",
-    "bit-width sweep",
-    "post-training",
-    "QAT",
-    "QAT + teacher",
-    "QKD",
-    "distilled",
-    "evolved",
-    "random search",
-    "sparse ternary",
-    "SYQ",
-    "AddNet",
-    "pruned",
-)
+METHODS = tuple(EVERY)
 Spec = Mapping[str, Any]
 
 
