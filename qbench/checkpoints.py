@@ -5,7 +5,6 @@ import io
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,12 @@ def load(file: Path | None) -> dict[str, Any] | None:
     written = file.read_bytes()
     digest, content = written[:32], written[32:]
     if hashlib.sha256(content).digest() == digest:
-        with suppress(Exception):  # of a file that somebody else made, with a digest that is right
+        try:
             return torch.load(io.BytesIO(content), weights_only=True)
+        except MemoryError:
+            raise
+        except Exception:  # of a file that somebody else made, with a digest that is right
+            pass
     print(f"{paths.shown(file)} is damaged: training begins again", file=sys.stderr)
     return None
 
