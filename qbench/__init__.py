@@ -27,6 +27,7 @@ _ROOMS = (
     "files",
     "hardware",
     "ledger",
+    "licences",
     "lineages",
     "models",
     "numbers",
