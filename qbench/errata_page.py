@@ -56,4 +56,4 @@ def checked(titles: Mapping[str, str]) -> str:
 
 def _html(frame: pd.DataFrame, caption: str, style: str = "") -> str:
     shown = plots.table(frame, caption=caption)._repr_html_()
-    return f"```{{raw}} html\n<div class=\"{style}\">{shown}</div>\n```\n"
+    return f'```{{raw}} html\n<div class="{style}">{shown}</div>\n```\n'
