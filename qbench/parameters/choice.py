@@ -44,7 +44,7 @@ class Choice(Parameters):
         88.0, ge=0, le=100, description="test accuracy in % that a network must have"
     )
     frames_per_second: Number = Field(
-        30.0, ge=0, le=1e9, description="images a second that it must reach; 0: any"
+        30.0, ge=0, description="images a second that it must reach; 0: any"
     )
     share: Fraction = Field(
         0.8, description="part of the FPGA's LUTs, block RAM and DSPs that it may take"

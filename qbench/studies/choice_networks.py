@@ -6,7 +6,7 @@ tables of the notebook choose among the same. Nothing is trained here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -54,22 +54,20 @@ def offer(p: Choice) -> Offer:
     luts = rccm_luts(published)
     groups = recipes(Asked(tuple(p.offered_datasets), published))
     groups = [group for group in groups if outcome(group)[2]]
-    places: dict[costs.Design, int] = {}
-    networks = []
+    devices = {name: _resources(name) for name in p.offered_devices}
+    fpgas = {name: costs.Terms(_setup(p, name), luts=luts) for name in devices if name != CPU}
+    places: dict[str, int] = {}  # many networks, and all in float32, are the same to every device
+    networks, designs, missing = [], [], []
     for group in groups:
         design = design_of(group)
-        place = places.setdefault(design, len(places))
-        networks.append(_about(group, design) | {"design": place})
-    devices = {name: _resources(name) for name in p.offered_devices}
-    designs, missing = [], []
-    for design in places:
         made, why = {}, {}
-        for name in devices:
-            if name != CPU:
-                terms = costs.Terms(_setup(p, name), luts=luts)
-                made[name], why[name] = implementations(design, terms, rates(p))
-        designs.append(made)
-        missing.append(why)
+        for name, terms in fpgas.items():
+            made[name], why[name] = implementations(design, terms, rates(p))
+        place = places.setdefault(repr((made, why)), len(places))
+        if place == len(designs):
+            designs.append(made)
+            missing.append(why)
+        networks.append(_about(group, design) | {"design": place})
     return Offer(networks, designs, devices, missing)
 
 
@@ -129,8 +127,9 @@ def trained(
     return f"{images:,} of {there:,} images ({few}), {passes}, {ended}"
 
 
+@lru_cache(maxsize=10_000)
 def implementations(
-    design: costs.Design, terms: costs.Terms, rates: Iterable[float] = RATES
+    design: costs.Design, terms: costs.Terms, rates: tuple[float, ...] = RATES
 ) -> tuple[list[tuple[float | None, ...]], str]:
     """Foldings of a design on an FPGA, slowest first, or why there are none.
 
