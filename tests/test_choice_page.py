@@ -41,7 +41,9 @@ def asked(**values):
 def file(tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "choice.html"
     html = shown.widget(offered(), asked()).html
-    head = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = (
+        '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    )
     file.write_text(f"{head}<main>{html}</main>", encoding="utf-8")
     return file
 
@@ -155,7 +157,9 @@ def test_it_is_used_with_the_keyboard_and_fits_a_phone(browser, file):
 
 def test_without_a_script_the_answer_stands_and_no_form(browser, file):
     page = opened(browser, file, java_script_enabled=False)
-    assert page.locator(".qb-chosen tbody tr").count() == len(in_python(Wanted(80, 30, 0.8))["rows"])
+    assert page.locator(".qb-chosen tbody tr").count() == len(
+        in_python(Wanted(80, 30, 0.8))["rows"]
+    )
     assert not page.locator("form").is_visible()
 
 

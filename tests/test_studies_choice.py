@@ -111,6 +111,7 @@ def test_the_answer_says_what_is_best_what_binds_and_what_easing_gives():
         "Most accurate; the next has 0.20 × the share of the device and 0.50 × the energy, but "
         "0.25 points less accuracy (no more than seeds make)."
     )
+    assert told.rows[1][0][2] == "Smallest, least energy."
     assert told.rows[0][1] == "9.00 ± 0.25"
     assert told.rows[0][4] == "LUT 50.0 %, BRAM18 5.0 %, DSP 0.0 %"
     assert told.said == [
@@ -118,6 +119,7 @@ def test_the_answer_says_what_is_best_what_binds_and_what_easing_gives():
         "frames/s and at most 80 % of the Z7020. Of these nothing beats 2.",
         "What holds accuracy back: at least 30 frames/s.",
         "Seeds do not tell the first from small, which takes 0.20 × the share of the device.",
+        "Frames/s, resources and energy are models' numbers.",
     ]
     eased = {row[0]: row[1:] for row in told.easing}
     assert eased["at least 3 frames/s"] == ["3", "95.00", "same", "same", "same", "accuracy"]
@@ -131,8 +133,8 @@ def test_where_nothing_fits_the_tightest_limit_and_the_nearest_network_are_named
     )
     assert [row[0][0] for row in told.rows] == ["slow"]  # 4 points and a little of the rate
     assert told.rows[0][0][2] == (
-        "Nearest: an accuracy of 95.00 %, not an accuracy of at least 99 %; 20 frames/s, not at "
-        "least 30 frames/s."
+        "Nearest: an accuracy of 95.00 % (asked: an accuracy of at least 99 %); 20 frames/s "
+        "(asked: at least 30 frames/s)."
     )
 
 

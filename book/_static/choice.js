@@ -242,8 +242,15 @@
     };
     const tops = Object.fromEntries(names.map((name) => [name, top(name)]));
     return rows.map((row, place) => {
-      const bestAt = names.filter((name) => row[name] === tops[name]).map((name) => BEST[name]);
-      const lead = bestAt.join(", ") || "a compromise";
+      const best = names.filter((name) => row[name] === tops[name]).map((name) => BEST[name]);
+      const soFar = names.filter(
+        (name) =>
+          place &&
+          row[name] !== tops[name] &&
+          rows.slice(0, place).every((above) => better(name, row[name], above[name])),
+      );
+      const lead =
+        [...best, ...soFar.map((name) => `${BEST[name]} so far`)].join(", ") || "a compromise";
       const after = rows[place + 1];
       const next = after ? `; the next ${against(row, after, names, kind)}` : "";
       return `${lead[0].toUpperCase()}${lead.slice(1)}${next}.`;
@@ -259,7 +266,7 @@
     };
     const said = asked(wanted)
       .filter((name) => !meets(near, wanted, name))
-      .map((name) => `${has[name]()}, not ${limit(name, wanted[name], device)}`);
+      .map((name) => `${has[name]()} (asked: ${limit(name, wanted[name], device)})`);
     return `Nearest: ${said.join("; ")}.`;
   }
 
@@ -307,7 +314,8 @@
     return [["as asked", ...line(now), ""], ...others];
   }
 
-  function answer(every, dataset, device, wanted) {
+  function answer(every, dataset, device, asks) {
+    const wanted = device === CPU ? without(asks, "share") : asks;
     const there = candidates(every, dataset, device);
     if (!there.length) {
       const known = every.networks.some((one) => one.dataset === dataset);
@@ -351,6 +359,11 @@
           `${ratio} × the ${kind}.`,
       );
     }
+    said.push(
+      device === CPU
+        ? "Frames/s were measured, one image at a time; energy is a model's."
+        : "Frames/s, resources and energy are models' numbers.",
+    );
     const why = reasons(rows, compared(there, wanted), kind);
     const shown = rows.slice(0, every.most).map((row, at) => cells(every, device, row, why[at]));
     return { said, rows: shown, easing: easingCells(there, wanted, eased, device) };

@@ -76,7 +76,8 @@ class Wanted:
         return replace(self, **{name: getattr(Wanted(), name)})
 
     def relaxed(self, name: str) -> Wanted:
-        """One limit eased by a step: a point, a tenth of the rate or the device, twice the energy."""
+        """One limit eased by a step: a point, to a tenth of the rate, a tenth of the device, twice the
+        energy."""
         value = getattr(self, name)
         eased = {
             "accuracy": max(0.0, value - POINTS),
@@ -219,7 +220,7 @@ def as_good(rows: pd.DataFrame) -> Mapping[str, Any] | None:
 
 
 def reasons(rows: pd.DataFrame, names: Sequence[str], kind: str) -> list[str]:
-    """A sentence a row: what it is best at, and what the next gives for what it takes.
+    """A sentence a row: what it is best at (so far: of those above), what the next has instead.
 
     names: what is `compared`; kind: what a `resource` is called, such as "share of the device".
     """
@@ -227,9 +228,15 @@ def reasons(rows: pd.DataFrame, names: Sequence[str], kind: str) -> list[str]:
     tops = {n: rows[n].max() if OBJECTIVES[n] == "more" else rows[n].min() for n in names}
     records = rows.to_dict("records")
     for place, row in enumerate(records):
-        best_at = [BEST[name] for name in names if row[name] == tops[name]]
-        lead = ", ".join(best_at) if best_at else "a compromise"
-        said = f"{lead[0].upper()}{lead[1:]}"
+        lead = [BEST[name] for name in names if row[name] == tops[name]]
+        before = [n for n in names if place and row[n] != tops[n]]
+        lead += [
+            f"{BEST[name]} so far"
+            for name in before
+            if all(better(name, row[name], above[name]) for above in records[:place])
+        ]
+        said = ", ".join(lead) or "a compromise"
+        said = f"{said[0].upper()}{said[1:]}"
         if place + 1 < len(records):
             said += f"; the next {_against(row, records[place + 1], names, kind)}"
         found.append(f"{said}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -53,8 +54,7 @@ def sweet_spots(every: Offer, p: Choice) -> pd.DataFrame:
                 found = {"dataset": dataset, "given_up": points, "prefer": prefer}
                 found |= dict(zip(("weight_bits", "act_bits"), map(int, bits), strict=True))
                 rows.append(
-                    found
-                    | {"accuracy": first["accuracy"], "value": first[PREFERRED[prefer]]}
+                    found | {"accuracy": first["accuracy"], "value": first[PREFERRED[prefer]]}
                 )
     columns = ["dataset", "given_up", "prefer", "weight_bits", "act_bits", "accuracy", "value"]
     return pd.DataFrame(rows, columns=columns)
@@ -108,25 +108,28 @@ def spots_table(spots: pd.DataFrame) -> pd.DataFrame:
 def overview(every: Offer, p: Choice) -> pd.DataFrame:
     """The smallest network within a point of the best, for every data set and device of the form.
 
-    In real time and within `p.share`. Without one the row says how many networks there are.
+    In real time and within `p.share`. Devices without one share a row, which says how many
+    networks there are.
     """
-    rows = []
+    rows, base = [], Wanted(frames_per_second=REAL_TIME, share=p.share, prefer="resources")
     for dataset in p.offered_datasets:
+        none = []
         for device in every.devices:
             there = candidates(every, dataset, device)
-            base = Wanted(frames_per_second=REAL_TIME, share=p.share, prefer="resources")
-            best = choice.reach(there, base)["accuracy"] if len(there) else float("nan")
+            best = choice.reach(there, base)["accuracy"]
+            if isnan(best):
+                none.append(device)
+                continue
+            first = choice.choose(there, replace(base, accuracy=best - 1)).iloc[0]
+            one = words(every, first)
             found = {"data set": dataset, "device": device}
-            if best == best:
-                first = choice.choose(there, replace(base, accuracy=best - 1)).iloc[0]
-                one = words(every, first)
-                found |= {"network": one["name"], "method": one["method"]}
-                found |= {"test error (%)": 100 - first["accuracy"], "of the best": 100 - best}
-                found |= {"frames/s": first["rate"]}
-                found |= {"takes": f"{amount('resource', first['resource'], device)}"}
-            else:
-                found |= {"network": f"none of {_stored(every, dataset)}"}
-            rows.append(found)
+            found |= {"network": one["name"], "method": one["method"]}
+            found |= {"test error (%)": 100 - first["accuracy"], "of the best": 100 - best}
+            found |= {"frames/s": first["rate"]}
+            rows.append(found | {"takes": amount("resource", first["resource"], device)})
+        if none:
+            said = f"none of {_stored(every, dataset)}"
+            rows.append({"data set": dataset, "device": ", ".join(none), "network": said})
     heads = ["data set", "device", "network", "method", "test error (%)", "of the best"]
     return pd.DataFrame(rows, columns=[*heads, "frames/s", "takes"])
 
@@ -179,6 +182,6 @@ def lessons(every: Offer, p: Choice, spots: pd.DataFrame) -> str:
     rows = overview(every, p)
     none = rows[rows["method"].isna()]
     if len(none):
-        pairs = ", ".join(f"{r['data set']} on the {r['device']}" for _, r in none.iterrows())
+        pairs = "; ".join(f"{r['data set']} on {r['device']}" for _, r in none.iterrows())
         lines.append(f"* No stored network in real time: {pairs}.")
     return "\n".join(lines)

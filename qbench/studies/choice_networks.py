@@ -22,7 +22,7 @@ from qbench.parameters import Choice
 from qbench.parameters.choice import CPU
 
 from . import comparison_costs as costs
-from .comparison import design_of, outcome, recipes, rccm_luts, stored_bytes
+from .comparison import design_of, outcome, rccm_luts, recipes, stored_bytes
 from .comparison_networks import Asked, Trained
 from .folding import Setup
 
@@ -49,7 +49,7 @@ class Offer:
 
 
 def offer(p: Choice) -> Offer:
-    """Every stored network of the data sets that the page offers, on every device that it offers."""
+    """Every stored network of the data sets that the page offers, on the devices that it offers."""
     published = p.stored == "published"
     luts = rccm_luts(published)
     groups = recipes(Asked(tuple(p.offered_datasets), published))
@@ -114,9 +114,7 @@ def _about(group: Sequence[Trained], design: costs.Design) -> dict[str, Any]:
     }
 
 
-def trained(
-    dataset: str, images: int, epochs: int, seeds: int, worst: float, mean: float
-) -> str:
+def trained(dataset: str, images: int, epochs: int, seeds: int, worst: float, mean: float) -> str:
     """At what scale a network was trained, and what follows for a comparison."""
     there = specs_of.find(dataset).split["train"]
     ended = f"the worst of {seeds} seeds {worst:.2f} %" if seeds > 1 else "one seed"
@@ -240,7 +238,9 @@ def missing(every: Offer, dataset: str, device: str) -> pd.DataFrame:
             rows.append({"why": why.partition(" first, of which")[0], "method": one["method"]})
     frame = pd.DataFrame(rows, columns=["why", "method"])
     groups = frame[frame["why"] != ""].groupby("why", sort=False)["method"]
-    return groups.agg(networks="size", methods=lambda of: ", ".join(dict.fromkeys(of))).reset_index()
+    return groups.agg(
+        networks="size", methods=lambda of: ", ".join(dict.fromkeys(of))
+    ).reset_index()
 
 
 def words(every: Offer, row: Mapping[str, Any]) -> dict[str, Any]:

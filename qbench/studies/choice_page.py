@@ -59,6 +59,8 @@ class Answer:
 def answer(every: Offer, dataset: str, device: str, wanted: Wanted, most: int) -> Answer:
     """What is chosen, which limits bind, what easing them gives; or why nothing fits."""
     there = candidates(every, dataset, device)
+    if device == CPU:  # of which there are no parts
+        wanted = wanted.without("share")
     if there.empty:
         return Answer([_nothing_there(every, dataset, device)])
     kind = resource(device)
@@ -81,6 +83,7 @@ def answer(every: Offer, dataset: str, device: str, wanted: Wanted, most: int) -
             f"Seeds do not tell the first from {words(every, same)['name']}, which takes {ratio} × "
             f"the {kind}."
         )
+    said.append(_whose_numbers(device))
     why = choice.reasons(rows, choice.compared(there, wanted), kind)
     cells = [
         _cells(every, device, row, reason)
@@ -142,6 +145,12 @@ def left_out(every: Offer, dataset: str, device: str) -> str:
     return "; ".join(f"{row['networks']} of {row['methods']}: {row['why']}" for row in rows)
 
 
+def _whose_numbers(device: str) -> str:
+    if device == CPU:
+        return "Frames/s were measured, one image at a time; energy is a model's."
+    return "Frames/s, resources and energy are models' numbers."
+
+
 def _nothing_there(every: Offer, dataset: str, device: str) -> str:
     if not any(one["dataset"] == dataset for one in every.networks):
         return f"No network of {dataset} is stored."
@@ -173,7 +182,7 @@ def _nearest_why(near: Mapping[str, Any], wanted: Wanted, device: str) -> str:
             "share": f"{fixed(100 * near['share'], 1)} % of the {device}",
             "energy": f"{digits(near['energy'])} µJ",
         }[name]
-        said.append(f"{has}, not {limit(name, getattr(wanted, name), device)}")
+        said.append(f"{has} (asked: {limit(name, getattr(wanted, name), device)})")
     return f"Nearest: {'; '.join(said)}."
 
 
@@ -363,5 +372,3 @@ def _text(found: Answer) -> str:
     if found.easing:
         parts.append(pd.DataFrame(found.easing, columns=list(EASED)).to_string(index=False))
     return "\n".join(parts)
-
-

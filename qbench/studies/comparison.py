@@ -100,7 +100,7 @@ def shown(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
 
 
 def design_of(group: Sequence[Trained]) -> costs.Design:
-    """What the trainings of a recipe compute; zeros, which each seed has elsewhere, as their mean."""
+    """What the trainings of a recipe compute; zeros, elsewhere with each seed, as their mean."""
     design = group[0].design
     if design.nonzeros:
         shares = np.mean([t.design.nonzeros for t in group], axis=0)
