@@ -20,7 +20,7 @@ def network(name="W3A3", accuracy=90.0, **given):
         "half": 0.25,
         "energy": 0.5,
         "memory": 12.5,
-        "trained": "all 50,000 images, 100 epochs, one seed",
+        "trained": "Trained on all 50,000 images, 100 epochs, one seed.",
         "whole": True,
         "cpu": None,
         "design": 0,

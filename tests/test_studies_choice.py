@@ -198,7 +198,7 @@ def test_stored_trainings_become_candidates_with_their_scale(results):
     p = parameters.check(NAME, dataset="mnist5k", datasets="mnist5k", accuracy=50)
     every = found.offer(p)
     assert [one["bits"] for one in every.networks] == ["2 / 2", "float32"]
-    assert every.networks[0]["trained"].endswith("2 epochs, the worst of 2 seeds 92.00 %")
+    assert every.networks[0]["trained"].endswith("2 epochs, 2 seeds, the worst with 92.00 %.")
     rows = found.candidates(every, "mnist5k", "Z7020")
     assert set(rows["network"]) == {0} and set(rows["accuracy"]) == {93.0}
     assert (rows["rate"] >= 30).all() and rows["share"].between(0, 1).all()
@@ -210,7 +210,8 @@ def test_stored_trainings_become_candidates_with_their_scale(results):
 
 def test_who_saw_few_images_is_not_compared_with_the_others():
     assert found.trained("cifar10", 5000, 1, 1, 60.0, 60.0) == (
-        "5,000 of 40,000 images (compare with others that saw as many only), 1 epoch, one seed"
+        "Trained on 5,000 of 40,000 images, 1 epoch, one seed: so compare with others that saw as "
+        "many only."
     )
 
 

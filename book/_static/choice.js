@@ -280,13 +280,12 @@
       ? Object.entries(RESOURCES).map(([name, label]) => `${label} ${part(name)}`).join(", ")
       : `${digits(row.resource)} kB`;
     return [
-      [one.name, `${one.method}, chapter ${one.chapter}`, why],
+      [one.name, `${one.method}, chapter ${one.chapter}`, why, one.trained],
       fixed(100 - row.accuracy, 2) + half,
       one.bits,
       fixed(row.rate, 0),
       use,
       digits(row.energy),
-      one.trained,
     ];
   }
 
@@ -332,7 +331,7 @@
     if (!rows.length) {
       const near = nearest(there, wanted);
       const [name, freed] = tightest(there, wanted);
-      const free = freed ? `without it ${freed} would fit` : "and no limit is to blame alone";
+      const free = freed ? `without it ${freed} would fit` : "no limit is to blame alone";
       const said = [
         `Nothing fits: none of ${total} networks of ${dataset} on the ${device} has ` +
           `${listed(names)}.`,

@@ -76,8 +76,9 @@ class Wanted:
         return replace(self, **{name: getattr(Wanted(), name)})
 
     def relaxed(self, name: str) -> Wanted:
-        """One limit eased by a step: a point, to a tenth of the rate, a tenth of the device, twice the
-        energy."""
+        """One limit eased by a step: a point, ten times fewer frames, a tenth more of the device,
+        twice the energy.
+        """
         value = getattr(self, name)
         eased = {
             "accuracy": max(0.0, value - POINTS),

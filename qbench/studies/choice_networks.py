@@ -117,12 +117,12 @@ def _about(group: Sequence[Trained], design: costs.Design) -> dict[str, Any]:
 def trained(dataset: str, images: int, epochs: int, seeds: int, worst: float, mean: float) -> str:
     """At what scale a network was trained, and what follows for a comparison."""
     there = specs_of.find(dataset).split["train"]
-    ended = f"the worst of {seeds} seeds {worst:.2f} %" if seeds > 1 else "one seed"
+    ended = f"{seeds} seeds, the worst with {worst:.2f} %" if seeds > 1 else "one seed"
     passes = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
     if images == there:
-        return f"all {there:,} images, {passes}, {ended}"
-    few = "compare with others that saw as many only"
-    return f"{images:,} of {there:,} images ({few}), {passes}, {ended}"
+        return f"Trained on all {there:,} images, {passes}, {ended}."
+    few = "so compare with others that saw as many only"
+    return f"Trained on {images:,} of {there:,} images, {passes}, {ended}: {few}."
 
 
 @lru_cache(maxsize=10_000)

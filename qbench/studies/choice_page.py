@@ -28,7 +28,6 @@ from .choice_networks import RESOURCES, Offer, candidates, missing, rates, words
 CHAPTER = "16_choice"
 SCRIPTS = ("choice.js", "choice-form.js")
 HEADS = ("network", "test error (%)", "bits, W / A", "frames/s", "resources", "energy (µJ)")
-HEADS += ("trained on",)
 EASED = ("limit", "fit", "most accurate (%)", "most frames/s", "least resources")
 EASED += ("least energy (µJ)", "holds back")
 LABELS = {"lut": "LUT", "bram18": "BRAM18", "dsp": "DSP"}
@@ -48,7 +47,8 @@ ASKED = {
 class Answer:
     """`said`: sentences; `rows` and `easing`: cells of two tables by `HEADS` and `EASED`.
 
-    The first cell of a row of `rows` has three lines: network, method, and why it is there.
+    The first cell of a row of `rows` has four lines: network, method, why it is there, and at what
+    scale it was trained.
     """
 
     said: list[str]
@@ -162,7 +162,7 @@ def _nothing_fits(
     every: Offer, there: pd.DataFrame, wanted: Wanted, dataset: str, device: str
 ) -> list[str]:
     name, count = choice.tightest(there, wanted)
-    without = f"without it {count} would fit" if count else "and no limit is to blame alone"
+    without = f"without it {count} would fit" if count else "no limit is to blame alone"
     total = there["network"].nunique()
     return [
         f"Nothing fits: none of {total} networks of {dataset} on the {device} has "
@@ -200,13 +200,12 @@ def _cells(every: Offer, device: str, row: Mapping[str, Any], why: str) -> list[
     one = words(every, row)
     half = "" if one["half"] is None else f" ± {fixed(one['half'], 2)}"
     return [
-        [one["name"], f"{one['method']}, chapter {one['chapter']}", why],
+        [one["name"], f"{one['method']}, chapter {one['chapter']}", why, one["trained"]],
         fixed(100 - row["accuracy"], 2) + half,
         one["bits"],
         fixed(row["rate"], 0),
         _use(every, device, row),
         digits(row["energy"]),
-        one["trained"],
     ]
 
 
@@ -264,7 +263,7 @@ def widget(every: Offer, p: Choice) -> Widget:
     html = (
         f'<div class="qb-choice">\n{_form(every, p)}\n'
         f'<div class="qb-said" role="status">{_sentences(found.said)}</div>\n'
-        f"{_table('What nothing beats, the preferred first', HEADS, found.rows, 'chosen')}\n"
+        f"{_table('The answer, network by network', HEADS, found.rows, 'chosen')}\n"
         f"{_table('What easing one limit by a step gives', EASED, found.easing, 'eased')}\n"
         '<p class="qb-command" hidden>The same by a command: <code></code></p>\n'
         f'<script type="application/json" class="qb-data">{as_json(data(every, p))}</script>\n'
@@ -368,7 +367,7 @@ def _text(found: Answer) -> str:
     if found.rows:
         rows = [[row[0][0], *row[1:]] for row in found.rows]
         parts.append(pd.DataFrame(rows, columns=list(HEADS)).to_string(index=False))
-        parts += [f"{row[0][0]}: {row[0][2]}" for row in found.rows]
+        parts += [f"{row[0][0]}: {row[0][2]} {row[0][3]}" for row in found.rows]
     if found.easing:
         parts.append(pd.DataFrame(found.easing, columns=list(EASED)).to_string(index=False))
     return "\n".join(parts)
