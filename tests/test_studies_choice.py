@@ -237,3 +237,13 @@ def test_the_sweet_spot_is_judged_by_what_would_be_chosen():
     assert choice_claims.sweet_spots(replace(every, devices={"CPU": None}), p).empty
     table = choice_claims.spots_table(spots)
     assert list(table)[:2] == ["data set", "points given up"] and len(table) == 5
+
+
+@pytest.mark.parametrize(
+    ("bits", "verdict"), [([3, 3, 2], "trend"), ([3, 2], "differs"), ([4], "differs")]
+)
+def test_three_bits_are_the_sweet_spot_if_no_other_width_is_chosen_as_often(bits, verdict):
+    rows = [{"given_up": 1.0, "weight_bits": width, "act_bits": width} for width in bits]
+    rows.append({"given_up": 5.0, "weight_bits": 1, "act_bits": 1})  # too much to be a compromise
+    judged = choice_claims.claims(pd.DataFrame(rows))
+    assert judged["verdict"].tolist() == [verdict, verdict, "trend", "trend"]
