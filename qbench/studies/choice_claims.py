@@ -158,8 +158,9 @@ def figure(every: Offer, p: Choice) -> go.Figure | None:
         "accuracy": "Test accuracy (%)",
         "method": "Method",
     }
+    wide = shown["resource"].max() > 10 * shown["resource"].min()  # a decade, so that it has ticks
     return plots.pareto(
-        shown, "resource", "accuracy", "method", name="name", labels=labels, log_x=True
+        shown, "resource", "accuracy", "method", name="name", labels=labels, log_x=bool(wide)
     )
 
 
