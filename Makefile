@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin/python
 HERE   := $(VENV)/.installed-in
 
 .DELETE_ON_ERROR:
-.PHONY: book test bench lint notebooks lock install clean
+.PHONY: book test bench lint audit notebooks lock install clean
 
 book: install  ## execute what changed, build the pages, print the path of the first one
 	@$(BIN) -m qbench book
@@ -26,6 +26,12 @@ bench: install  ## speed, measured side by side
 lint: install  ## ruff: style, imports, formatting
 	@$(BIN) -m ruff check .
 	@$(BIN) -m ruff format --check .
+
+# In an environment of its own: what it needs is not what the book needs.
+audit: install  ## known vulnerabilities of the pinned packages, as far as the network has a list
+	@test -x _build/audit/bin/pip-audit || { python3 -m venv _build/audit && \
+		_build/audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==2.10.1; }
+	@_build/audit/bin/pip-audit --disable-pip --no-deps --progress-spinner off -r requirements.lock
 
 notebooks: install  ## refresh the checked outputs of the notebooks after a change
 	@$(BIN) tests/refresh_notebooks.py

@@ -1,6 +1,5 @@
 """The parts of the prose pages that are made from files: tables of data, errata, runs, pins."""
 
-import html
 from collections.abc import Callable, Mapping
 
 import pandas as pd
@@ -9,6 +8,7 @@ from qbench import (
     data,
     errata_page,
     faults,
+    licences,
     paths,
     plots,
     provenance,
@@ -101,10 +101,9 @@ def _runs() -> str:
 
 
 def _pins() -> str:
-    lines = (paths.ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [html.escape(line) for line in lines if line and not line.startswith("#")]
-    block = "```text\n" + "\n".join(pins) + "\n```\n"
-    return f"````{{dropdown}} All {len(pins)} pinned packages\n{block}````\n"
+    pins = licences.table()
+    shown = _table(pins, "What `requirements.lock` pins, and under which licence it is used")
+    return f"````{{dropdown}} All {len(pins)} pinned packages and their licences\n{shown}````\n"
 
 
 def _entries(*functions: Callable[..., pd.DataFrame]) -> dict[str, store.Entry]:
