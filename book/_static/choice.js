@@ -342,10 +342,10 @@
     }
     const eased = easing(there, wanted);
     const kept = names.length ? ` keep to ${listed(names)}` : " are there";
-    const beaten =
-      rows.length === 1 ? "Nothing beats the one" : `Of these nothing beats ${rows.length}`;
     const cut = rows.length > every.most ? `, of which the first ${every.most} are shown` : "";
     const all = fitting(there, wanted).length;
+    const alone = all === 1 ? "It is the only one" : "One of these beats all others";
+    const beaten = rows.length === 1 ? alone : `Of these nothing beats ${rows.length}`;
     const said = [
       `${all} of ${total} networks of ${dataset} on the ${device}${kept}. ${beaten}${cut}.`,
       binding(eased, wanted, device),

@@ -72,7 +72,9 @@ def answer(every: Offer, dataset: str, device: str, wanted: Wanted, most: int) -
         return Answer(_nothing_fits(every, there, wanted, dataset, device), [row])
     count, eased = len(choice.fitting(there, wanted)), choice.easing(there, wanted)
     kept = f" keep to {listed(asked)}" if asked else " are there"
-    beaten = "Nothing beats the one" if len(rows) == 1 else f"Of these nothing beats {len(rows)}"
+    beaten = f"Of these nothing beats {len(rows)}"
+    if len(rows) == 1:
+        beaten = "It is the only one" if count == 1 else "One of these beats all others"
     cut = f", of which the first {most} are shown" if len(rows) > most else ""
     said = [f"{count} of {total} networks of {dataset} on the {device}{kept}. {beaten}{cut}."]
     said.append(_binding(eased, wanted, device))
