@@ -21,6 +21,7 @@ def network(name="W3A3", accuracy=90.0, **given):
         "energy": 0.5,
         "memory": 12.5,
         "trained": "Trained on all 50,000 images, 100 epochs, one seed.",
+        "images": 50_000,
         "whole": True,
         "cpu": None,
         "design": 0,

@@ -239,6 +239,16 @@ def test_the_sweet_spot_is_judged_by_what_would_be_chosen():
     assert list(table)[:2] == ["data set", "points given up"] and len(table) == 5
 
 
+def test_the_overview_has_a_row_a_device_and_one_for_those_without():
+    every = two()
+    every.networks[1] |= {"images": 4000, "whole": False}
+    p = parameters.check(NAME, dataset="mnist", datasets="mnist")
+    rows = choice_claims.overview(every, p)
+    assert rows["network"].tolist() == ["small", "none of 3"]
+    assert rows["device"].tolist() == ["Z7020", "CPU"]
+    assert rows["trained on images"].iloc[0] == "only 4,000" and rows["takes"].iloc[0] == "10.0 %"
+
+
 @pytest.mark.parametrize(
     ("bits", "verdict"), [([3, 3, 2], "trend"), ([3, 2], "differs"), ([4], "differs")]
 )

@@ -126,13 +126,14 @@ def overview(every: Offer, p: Choice) -> pd.DataFrame:
             found = {"data set": dataset, "device": device}
             found |= {"network": one["name"], "method": one["method"]}
             found |= {"test error (%)": 100 - first["accuracy"], "of the best": 100 - best}
-            found |= {"frames/s": first["rate"]}
+            seen = f"all {one['images']:,}" if one["whole"] else f"only {one['images']:,}"
+            found |= {"frames/s": first["rate"], "trained on images": seen}
             rows.append(found | {"takes": amount("resource", first["resource"], device)})
         if none:
             said = f"none of {_stored(every, dataset)}"
             rows.append({"data set": dataset, "device": ", ".join(none), "network": said})
     heads = ["data set", "device", "network", "method", "test error (%)", "of the best"]
-    return pd.DataFrame(rows, columns=[*heads, "frames/s", "takes"])
+    return pd.DataFrame(rows, columns=[*heads, "frames/s", "takes", "trained on images"])
 
 
 def _stored(every: Offer, dataset: str) -> int:

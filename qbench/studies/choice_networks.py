@@ -109,6 +109,7 @@ def _about(group: Sequence[Trained], design: costs.Design) -> dict[str, Any]:
         "energy": _digits(1e6 * costs.energy(design)),
         "memory": _digits(stored_bytes(group, design) / 1e3),
         "trained": trained(one.dataset, one.images, one.epochs, len(each), min(each), mean),
+        "images": one.images,
         "whole": one.images == specs_of.find(one.dataset).split["train"],
         "cpu": _digits(1e3 / one.latency_ms) if one.latency_ms == one.latency_ms else None,
     }
