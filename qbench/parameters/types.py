@@ -68,16 +68,21 @@ def _configuration(value: str) -> str:
     return f"W{found[1]}A{found[2]}"
 
 
-def _device(value: str) -> str:
+def device_name(value: str) -> str:
+    """The name of an FPGA that was given by name, part or board."""
     from qbench.hardware import device  # needs NumPy, which --help does without
 
     return device(value).name
 
 
-def _name_devices(schema: dict[str, Any]) -> None:
+def device_names() -> list[str]:
     from qbench.hardware import devices
 
-    schema["enum"] = devices.names()
+    return devices.names()
+
+
+def _name_devices(schema: dict[str, Any]) -> None:
+    schema["enum"] = device_names()
 
 
 def _runtime_device(value: str) -> str:
@@ -152,7 +157,7 @@ RuntimeDevice = Annotated[
         }
     ),
 ]
-DeviceName = Annotated[str, AfterValidator(_device), Field(json_schema_extra=_name_devices)]
+DeviceName = Annotated[str, AfterValidator(device_name), Field(json_schema_extra=_name_devices)]
 
 
 def OneOrEach(of: str) -> Any:
