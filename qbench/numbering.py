@@ -1,8 +1,8 @@
 """Numbers of a page's figures, tables and equations, given when the book is put together.
 
 Ours have a hyphen, `Figure 9-1`, as printed ones have a point. Prose refers to the nearest one:
-`` {figure}`next` ``, `` {table}`last` `` or `` {equation}`next` `` becomes a link to the next one of
-its kind after this place, or the last one before it.
+`` {figure}`next` ``, `` {table}`last` `` or `` {equation}`next` `` becomes a link to the next one
+of its kind after this place, or to the last one before it.
 """
 
 import re
