@@ -137,3 +137,14 @@ def test_every_row_of_table_5_9_is_beside_ours():
     found = judged.distilled(made(own, seeds=(0,)))
     assert found["published (%)"].tolist() == [92.36, 92.74, 92.71, 92.32]
     assert found["ours (%)"].tolist() == [90, 91, 92, 93]
+
+
+def test_what_rounding_costs_is_one_table_of_bits_and_ranges():
+    errors = {("densenet21", "baseline", 32): 90.0, ("densenet21", "ptq", 4): 80.0}
+    runs = made(errors)
+    runs = pd.concat(
+        [runs, runs[runs["method"] == "ptq"].assign(per_channel=True, test_error=15.0)]
+    )
+    found = tables.lost_by_ranges(runs, study.titles(), ["minmax"])
+    assert list(found["ranges"]) == ["min, max, tensor", "min, max, channel"]
+    assert list(found["lost"]) == pytest.approx([10.0, 4.995])

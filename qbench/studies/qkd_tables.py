@@ -12,6 +12,7 @@ from .qkd import METHODS, QUANTISED
 
 VAILAKIS = "vailakis2022"
 KEYS = ["network", "method", "weight_bits", "alpha"]
+RANGES = {"minmax": "min, max", "learnt": "intervals"}  # of quantisers, how they are found
 THESIS = "minmax"  # its quantiser: running averages, one range a tensor
 
 Key = tuple[str, str, int, float]  # of `KEYS`; α is −1 where there is none
@@ -246,6 +247,19 @@ def lost(
             "lost": found["lost"],
         }
     )
+
+
+def lost_by_ranges(
+    table: pd.DataFrame, titles: Mapping[str, str], quantisers: Sequence[str]
+) -> pd.DataFrame:
+    """`lost` for each of `quantisers` with both kinds of ranges, which `ranges` names."""
+    found = []
+    for quantiser in quantisers:
+        for per_channel in (False, True):
+            ranges = f"{RANGES[quantiser]}, {'channel' if per_channel else 'tensor'}"
+            rows = lost(table, titles, quantiser, per_channel=per_channel)
+            found.append(rows.assign(ranges=ranges))
+    return pd.concat(found, ignore_index=True)
 
 
 def recommended(table: pd.DataFrame, student: str) -> pd.DataFrame:
