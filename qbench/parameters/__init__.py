@@ -18,6 +18,7 @@ from .comparison import Comparison
 from .devices import Devices
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
+from .mixed import MixedPrecision
 from .pruning import FilterPruning
 from .qkd import DenseNetQkd, PerceptronQkd
 from .sparsity import SparseTernary
@@ -37,6 +38,7 @@ __all__ = [
     "Evolution",
     "FilterPruning",
     "FoldingThroughput",
+    "MixedPrecision",
     "NumberFormats",
     "ParameterError",
     "Parameters",
@@ -72,6 +74,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "13_pruning": FilterPruning,
     "14_devices": Devices,
     "15_comparison": Comparison,
+    "17_mixed_precision": MixedPrecision,
 }
 
 
