@@ -175,10 +175,10 @@ class Recipe:
     def errors(
         self, networks: Sequence[Bits], *, seeds: Sequence[int], epochs: int
     ) -> pd.DataFrame:
-        """Every network with every seed after the last epoch: bits, seed, valid_error, test_error.
+        """Every network with every seed after the last epoch: its name, `bits`, `seed`, and errors.
 
-        What the store has is read, the rest is trained as one sweep. A training that diverged is
-        missing.
+        `network` is as `named` has it, `valid_error` and `test_error` are in %. What the store has
+        is read, the rest is trained as one sweep. A training that diverged is missing.
         """
         same = {"learning_rate": self.learning_rate, "dropout": self.dropout}
         pairs = list(product(dict.fromkeys(map(tuple, networks)), seeds))
@@ -191,8 +191,9 @@ class Recipe:
             bits, seed = asked[one]
             last = table.iloc[-1]
             errors = {name: float(last[name]) for name in ("valid_error", "test_error")}
-            rows.append({"bits": bits, "seed": seed} | errors)
-        return pd.DataFrame(rows, columns=["bits", "seed", "valid_error", "test_error"])
+            rows.append({"network": named(bits), "bits": bits, "seed": seed} | errors)
+        columns = ["network", "bits", "seed", "valid_error", "test_error"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 # Profile
@@ -218,13 +219,14 @@ def profile(p: MixedPrecision, prices: Prices) -> pd.DataFrame:
     }
     full = (p.most_bits,) * len(LAYERS)
     runs = Recipe.of(p).errors([full, *jobs.values()], seeds=p.search_seeds, epochs=p.epochs)
-    errors = runs.groupby("bits")["valid_error"].mean()
+    means = runs.groupby("network")["valid_error"].mean()
+    error = {bits: means.get(named(bits), np.nan) for bits in (full, *jobs.values())}
     rows = [
         {
             "layer": layer,
             "bits": bits,
-            "error": errors.get(network, np.nan),
-            "lost": errors.get(network, np.nan) - errors.get(full, np.nan),
+            "error": error[network],
+            "lost": error[network] - error[full],
             "saved": prices(full).cost - prices(network).cost,
         }
         for (layer, bits), network in jobs.items()

@@ -13,7 +13,7 @@ from qbench import evolution, store
 from qbench.evolution import Phenotype
 from qbench.studies.folding import Setup
 
-from .mixed_precision import Prices, Recipe, bits_of, space_of
+from .mixed_precision import Prices, Recipe, bits_of, named, space_of
 
 
 @store.method(version=1)
@@ -74,15 +74,14 @@ class Evaluator:
     ) -> None:
         prices = {one: self.prices(bits_of(one)) for one in new}
         fitting = [bits_of(one) for one in new if prices[one].beyond == 0]
-        means = pd.DataFrame(columns=["valid_error", "test_error"])
+        found: dict[str, pd.DataFrame] = {}
         if fitting:
             runs = self.recipe.errors(fitting, seeds=self.seeds, epochs=self.epochs)
-            whole = runs.groupby("bits").filter(lambda rows: len(rows) == len(self.seeds))
-            means = whole.groupby("bits")[["valid_error", "test_error"]].mean()
+            found = dict(list(runs.groupby("network")))
         for one in new:
-            found = means.loc[[bits_of(one)]].iloc[0] if bits_of(one) in means.index else None
-            errors = {
-                "error": nan if found is None else float(found.valid_error),
-                "test_error": nan if found is None else float(found.test_error),
-            }
+            rows = found.get(named(bits_of(one)), ())
+            errors = {"error": nan, "test_error": nan}
+            if len(rows) == len(self.seeds):  # none of its trainings diverged
+                means = rows[["valid_error", "test_error"]].mean()
+                errors = dict(zip(errors, map(float, means), strict=True))
             keep(one, errors | asdict(prices[one]))

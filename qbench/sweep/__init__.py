@@ -57,7 +57,8 @@ def quant_mlp(
 ) -> pd.DataFrame:
     """Train one QuantTFC as a sweep of one member; the same numbers as in any larger sweep.
 
-    Bits are one number, or one for each layer, as in `Member`. Images resized to 32×32; the recipe of Ducasse et al. 2021, Table I. Returns the table that
+    Bits are one number, or one for each layer, as in `Member`. Images resized to 32×32; the recipe
+    of Ducasse et al. 2021, Table I. Returns the table that
     `Outcome` describes at `evaluation_epochs`. Raises `FloatingPointError` when the loss is no
     longer finite.
     """
