@@ -231,7 +231,7 @@ def preferences(profile: pd.DataFrame, chosen: Sequence[Bits], p: MixedPrecision
 
 def preferences_shown(table: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
     """`preferences` as the page shows it."""
-    fewest = f"{p.least_bits} bit{'s' * (p.least_bits > 1)}"
+    fewest = _few(p)
     return pd.DataFrame(
         {
             "layer": table["layer"],
@@ -253,8 +253,7 @@ def claims(profile: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
     rows = profile[profile["layer"].isin(WEIGHTS) & (profile["bits"] == 1)].dropna()
     if len(rows) < 2:
         return pd.DataFrame({"note": ["No claim: fewer than two layers were lowered to 1 bit."]})
-    images = specs.find(p.dataset).split["valid"]
-    enough = chance(float(rows["error"].mean()), images)
+    enough = _by_chance(rows["error"], p)
     lost = ", ".join(f"{row.layer} {row.lost:+.2f}" for row in rows.itertuples())
     row = reference.claim(
         STEWART,
@@ -289,10 +288,10 @@ def lessons(
     if len(fewest):
         hurt, calm = (fewest.loc[at] for at in (fewest["lost"].idxmax(), fewest["lost"].idxmin()))
         lines.append(
-            f"* **Profile**: with {p.least_bits} bits in one layer alone, {hurt['layer']} costs "
-            f"most accuracy ({hurt['lost']:+.2f} points of validation error) and {calm['layer']} "
-            f"least ({calm['lost']:+.2f}); {len(p.search_seeds)} seed(s), so that differences "
-            "within what chance does are no order."
+            f"* **Profile**: with {_few(p)} in one layer alone, {hurt['layer']} costs most accuracy "
+            f"({hurt['lost']:+.2f} points of validation error) and {calm['layer']} least "
+            f"({calm['lost']:+.2f}). Mean over {len(p.search_seeds)} seed(s); by chance two errors "
+            f"of that size differ by up to {_by_chance(fewest['error'], p):.2f}."
         )
         dear = fewest.loc[fewest["saved"].idxmax()]
         share = dear["saved"] / fewest["saved"].sum() if fewest["saved"].sum() > 0 else np.nan
@@ -313,3 +312,12 @@ def lessons(
         f"{p.share:.0%} of the {p.device} and {'was' if over == 1 else 'were'} not trained."
     )
     return "\n".join(lines)
+
+
+def _few(p: MixedPrecision) -> str:
+    return f"{p.least_bits} bit{'s' * (p.least_bits > 1)}"
+
+
+def _by_chance(errors: pd.Series, p: MixedPrecision) -> float:
+    """Two standard errors of a difference of two of these validation errors, in points."""
+    return chance(float(errors.mean()), specs.find(p.dataset).split["valid"])
