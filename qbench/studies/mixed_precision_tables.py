@@ -288,8 +288,8 @@ def lessons(
     if len(fewest):
         hurt, calm = (fewest.loc[at] for at in (fewest["lost"].idxmax(), fewest["lost"].idxmin()))
         lines.append(
-            f"* **Profile**: with {_few(p)} in one layer alone, {hurt['layer']} costs most accuracy "
-            f"({hurt['lost']:+.2f} points of validation error) and {calm['layer']} least "
+            f"* **Profile**: with {_few(p)} in one layer alone, {hurt['layer']} costs most "
+            f"accuracy ({hurt['lost']:+.2f} points of validation error) and {calm['layer']} least "
             f"({calm['lost']:+.2f}). Mean over {len(p.search_seeds)} seed(s); by chance two errors "
             f"of that size differ by up to {_by_chance(fewest['error'], p):.2f}."
         )
