@@ -30,6 +30,7 @@ _ROOMS = (
     "licences",
     "lineages",
     "models",
+    "new_chapter",
     "numbers",
     "pages",
     "parameters",

@@ -213,6 +213,19 @@ def book(
     click.echo(paths.shown(index))
 
 
+@main.command()
+@click.argument("topic")
+@click.option("--title", required=True, help="The page's heading.")
+@click.option("--number", type=int, help="Default: the next one.")
+@_in_a_sentence
+def new(topic: str, title: str, number: int | None) -> None:
+    """Make a chapter about TOPIC, such as grey_levels, from a template that runs."""
+    from qbench import new_chapter, paths
+
+    for file in new_chapter.create(topic, title, number=number):
+        click.echo(paths.shown(file))
+
+
 @main.group()
 def data() -> None:
     """The data sets: list them, fetch them, check them."""

@@ -15,7 +15,7 @@ def listed(titles: Mapping[str, str]) -> str:
         rows = found[found["source"] == source]
         shown = rows[["where", "printed", "should_be", "arithmetic", "note"]]
         shown = shown.rename(columns={"should_be": "should be", "note": "remark"})
-        table = _html(shown, f"{titles[source]}: {len(shown)} entries")
+        table = _html(shown, f"{titles[source]}: {len(shown)} entries", "qb-errata")
         parts.append(f"## {titles[source]}\n\n{table}")
     return "\n".join(parts)
 
@@ -54,5 +54,6 @@ def checked(titles: Mapping[str, str]) -> str:
     )
 
 
-def _html(frame: pd.DataFrame, caption: str) -> str:
-    return f"```{{raw}} html\n{plots.table(frame, caption=caption)._repr_html_()}\n```\n"
+def _html(frame: pd.DataFrame, caption: str, style: str = "") -> str:
+    shown = plots.table(frame, caption=caption)._repr_html_()
+    return f'```{{raw}} html\n<div class="{style}">{shown}</div>\n```\n'

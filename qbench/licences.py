@@ -9,7 +9,7 @@ from qbench.paths import ROOT
 
 UNSTATED = "not stated in its metadata"
 #: Those that state a text or nothing: read in the texts that they carry (a test looks there again).
-READ = {"brevitas": "BSD-3-Clause", "graphemeu": "MIT"}
+READ = {"axe-playwright-python": "MIT", "brevitas": "BSD-3-Clause", "graphemeu": "MIT"}
 LONGEST = 100  # characters: more is the licence's text, not its name
 
 

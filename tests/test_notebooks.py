@@ -6,7 +6,7 @@ import sys
 import nbformat
 import pytest
 
-from qbench import chapters
+from qbench import chapters, paths
 from qbench.parameters import CHAPTERS
 
 MARK = "# NBVAL_CHECK_OUTPUT"
@@ -64,3 +64,13 @@ def test_a_chapter_has_its_sections(name):
     for heading in ("papers did", "Try it yourself", "Where it ran", "What we learnt"):
         assert any(heading in li for li in text.splitlines() if li.startswith("##")), heading
     assert f"qbench run {name[:2]} " in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chapter_is_in_the_contents_on_the_front_page_and_in_the_readme(name):
+    number = int(name[:2])
+    assert f"- file: notebooks/{name}\n" in (paths.BOOK / "_toc.yml").read_text(encoding="utf-8")
+    front = (paths.BOOK / "intro.md").read_text(encoding="utf-8")
+    assert f"grid-item-card}} {number} · " in front and f":link: ../notebooks/{name}\n" in front
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"\n| {number} " in readme

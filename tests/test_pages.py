@@ -17,6 +17,7 @@ PAGES = [
     "book/intro",
     "book/how_to",
     "book/datasets",
+    "book/glossary",
     "book/scoreboard",
     "book/errata",
     "book/published",
@@ -55,6 +56,20 @@ def browser():
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+def barriers(page, theme):
+    """What axe finds serious or critical: all of its rules in the light theme, contrast in both."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    rules = {"runOnly": ["color-contrast"]} if theme == "dark" else {}
+    found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response
+    return [
+        f"{fault['id']} ({fault['impact']}): {node['html'][:200]}"
+        for fault in found["violations"]
+        for node in fault["nodes"]
+        if fault["impact"] in ("serious", "critical")
+    ]
 
 
 def test_every_page_is_there_and_the_site_is_small(site):
@@ -113,7 +128,9 @@ def test_a_page_opens_without_network_errors_or_overflow(site, browser, name, th
         page.locator("mjx-container").first.wait_for(timeout=20_000)
         assert page.locator("mjx-merror").count() == 0
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    unfit = barriers(page, theme) if width == 1280 else []
     context.close()
     assert wide <= 0, f"{wide} px wider than the window"
+    assert unfit == []
     assert faults == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
