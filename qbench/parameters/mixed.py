@@ -96,7 +96,7 @@ class MixedPrecision(Parameters):
     def _above(cls, value: int, info: ValidationInfo) -> int:
         least = info.data.get("least_bits")  # missing where it was refused itself
         if least is not None and value <= least:
-            raise Refused(f"least_bits is {least}")
+            raise Refused(f"least_bits is {least}.")
         return value
 
     @field_validator("population")
@@ -107,7 +107,7 @@ class MixedPrecision(Parameters):
             least, most, searched = known
             there = (most - least + 1) ** len(searched)
             if value > there:
-                raise Refused(f"there are {there}")
+                raise Refused(f"there are {there}.")
         return value
 
     @field_validator("seeds")
@@ -115,5 +115,5 @@ class MixedPrecision(Parameters):
     def _unseen(cls, value: list[int], info: ValidationInfo) -> list[int]:
         shared = set(value) & set(info.data.get("search_seeds", []))
         if shared:
-            raise Refused(f"{min(shared)} is one of search_seeds")
+            raise Refused(f"{min(shared)} is one of search_seeds.")
         return value
