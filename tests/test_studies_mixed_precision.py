@@ -218,6 +218,7 @@ def test_a_mixed_network_is_compared_with_the_best_that_costs_no_more():
     differences = pd.Series([-1.0, -0.9, -0.9])
     assert (found.difference, found.half) == pytest.approx(interval(differences))
     assert found.verdict == tables.BETTER
+    assert (found.as_good, found.as_good_cost) == ("W2A2", 300.0)
     said = tables.conclusion(tables.versus(frame), asked(seeds=[0, 1, 2]))
     assert said.startswith("**Mixed precision beats homogeneous precision somewhere on the front")
     assert f"-0.93 ± {found.half:.2f} points" in said and "W1A1 at 100 LUTs" in said
@@ -231,6 +232,9 @@ def test_a_difference_within_what_seeds_do_is_no_win():
     assert said.startswith("**Mixed precision does not beat homogeneous precision anywhere")
     worse = tables.versus(finals([(5.0, 5.1, 4.9)]))
     assert list(worse.verdict) == [tables.WORSE]
+    best = tables.versus(finals([(1.0, 1.1, 0.9)]))
+    assert list(best.as_good) == [""]
+    assert "homogeneous network as good: none" in tables.conclusion(best, asked(seeds=[0, 1, 2]))
 
 
 def test_noise_is_pooled_and_the_level_divided_and_one_seed_settles_nothing():

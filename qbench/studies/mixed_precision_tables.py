@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,8 @@ def versus(finals: pd.DataFrame) -> pd.DataFrame:
     their means is noise, pooled over all networks compared; `half` is the half-width of the
     interval by Student's t, at a level divided by the number of networks compared, so that all
     intervals together hold in 95 % of cases (Bonferroni). `verdict` is settled where the interval
-    leaves out 0; with one seed nothing is.
+    leaves out 0; with one seed nothing is. `as_good` is the cheapest homogeneous network whose mean
+    test error is no higher, empty without one, and `as_good_cost` what it costs.
     """
     table = finals.pivot(index="network", columns="seed", values="test_error").dropna()
     each = means(finals).set_index("network")
@@ -130,6 +132,7 @@ def versus(finals: pd.DataFrame) -> pd.DataFrame:
     for name, rival in pairs.items():
         difference = float(differences[name].mean())
         verdict = BETTER if difference + half < 0 else WORSE if difference - half > 0 else OPEN
+        as_good = plain[plain["test_error"] <= each["test_error"][name]]["cost"]
         rows.append(
             {
                 "network": name,
@@ -142,10 +145,13 @@ def versus(finals: pd.DataFrame) -> pd.DataFrame:
                 "difference": difference,
                 "half": half,
                 "verdict": verdict,
+                "as_good": as_good.idxmin() if len(as_good) else "",
+                "as_good_cost": as_good.min(),
             }
         )
     columns = ["network", "bits", "cost", "test_error", "rival", "rival_cost", "rival_error"]
-    return pd.DataFrame(rows, columns=[*columns, "difference", "half", "verdict"])
+    columns += ["difference", "half", "verdict", "as_good", "as_good_cost"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def compared(found: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
@@ -165,8 +171,13 @@ def compared(found: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
             "its test error (%)": found["rival_error"],
             "difference (points)": difference,
             "beyond seeds": found["verdict"],
+            "cheapest homogeneous as good": [_as_good(one, p) for one in found.itertuples()],
         }
     )
+
+
+def _as_good(one: Any, p: MixedPrecision) -> str:
+    return f"{one.as_good}, {cost_of(p, one.as_good_cost)}" if one.as_good else "none"
 
 
 def conclusion(found: pd.DataFrame, p: MixedPrecision) -> str:
@@ -178,15 +189,16 @@ def conclusion(found: pd.DataFrame, p: MixedPrecision) -> str:
         rows = [
             f"at {cost_of(p, one.cost)} {one.network} has a test error of {one.test_error:.2f} %, "
             f"{one.rival} at {cost_of(p, one.rival_cost)} one of {one.rival_error:.2f} %: "
-            f"{one.difference:+.2f} ± {one.half:.2f} points"
+            f"{one.difference:+.2f} ± {one.half:.2f} points (the cheapest homogeneous network as good: "
+            f"{_as_good(one, p)})"
             for one in better.itertuples()
         ]
         worse = int((found["verdict"] == WORSE).sum())
         return (
             "**Mixed precision beats homogeneous precision somewhere on the front outside seed "
             f"noise** ({scale}): {'; '.join(rows)}{seeds}. That is {len(better)} of {len(found)} "
-            f"networks compared; {worse} of them {'is' if worse == 1 else 'are'} clearly worse "
-            "than homogeneous precision."
+            f"networks compared; {worse or 'none'} {'is' if worse < 2 else 'are'} clearly worse than "
+            "homogeneous precision."
         )
     text = (
         "**Mixed precision does not beat homogeneous precision anywhere on the front outside seed "
