@@ -251,13 +251,17 @@ def test_the_budget_ends_a_search_before_a_generation(tmp_path, monkeypatch, cap
 
 BITS = Space(
     "bits",
-    (Gene("w1", "weight_bits", 1, 8), Gene("w2", "weight_bits", 1, 8), Gene("a1", "act_bits", 1, 4)),
+    (
+        Gene("w1", "weight_bits", 1, 8),
+        Gene("w2", "weight_bits", 1, 8),
+        Gene("a1", "act_bits", 1, 4),
+    ),
     (8, 8, 4),
 )
 
 
 def test_bits_of_layers_are_searched_from_a_given_start_within_limits():
-    """Most bits are best and dearest; networks of more than 14 in all are beyond what is allowed."""
+    """Most bits are best and dearest; more than 14 in all are beyond what is allowed."""
 
     def evaluate(one):
         total = sum(one.weight_bits + one.act_bits)

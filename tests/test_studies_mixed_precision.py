@@ -1,4 +1,4 @@
-"""Chapter 17: costs of mixed bits, the profile's path, the search killed and resumed, the answer."""
+"""Chapter 17: costs of mixed bits, the profile's path, a search killed and resumed, the answer."""
 
 import numpy as np
 import pandas as pd
@@ -263,8 +263,14 @@ def test_finalists_are_mixed_and_spread_along_the_front():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"most_bits": 9}, "most_bits must be a whole number above least_bits and at most 8, not 9."),
-        ({"least_bits": 0}, "least_bits must be a whole number of at least 1 and at most 8, not 0."),
+        (
+            {"most_bits": 9},
+            "most_bits must be a whole number above least_bits and at most 8, not 9.",
+        ),
+        (
+            {"least_bits": 0},
+            "least_bits must be a whole number of at least 1 and at most 8, not 0.",
+        ),
         ({"least_bits": 3, "most_bits": 3}, "most_bits must be .*, not 3: least_bits is 3."),
         ({"device": "Z9"}, "device must be one of Z7020, .*, not 'Z9'"),
         ({"population": 1}, "population must be a whole number from 2 to 1000, .*, not 1."),

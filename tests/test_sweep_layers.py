@@ -41,7 +41,9 @@ def test_the_bits_of_every_layer_change_what_is_learnt():
     members = [
         Member(tuple(np.where(np.arange(4) == place, 1, 2)), 2) for place in range(4)
     ]  # NumPy's numbers pass
-    members += [Member(2, tuple(4 if one == place else 2 for one in range(3))) for place in range(3)]
+    members += [
+        Member(2, tuple(4 if one == place else 2 for one in range(3))) for place in range(3)
+    ]
     outcome = run([*members, Member(2, 2)], epochs=1)
     ends = {tuple(trained(outcome, member).tolist()) for member in outcome.tables}
     assert len(ends) == 8
@@ -77,7 +79,10 @@ def test_members_are_named_and_sorted_whatever_bits_they_have():
 @pytest.mark.parametrize(
     ("bits", "said"),
     [
-        (((1, 2, 3), 2), "weight_bits by layer must be 4 whole numbers from 1 to 8, not [1, 2, 3]."),
+        (
+            ((1, 2, 3), 2),
+            "weight_bits by layer must be 4 whole numbers from 1 to 8, not [1, 2, 3].",
+        ),
         ((2, (1, 2, 3, 4)), "act_bits by layer must be 3 whole numbers from 1 to 8"),
         (((1, 2, 3, 9), 2), "weight_bits by layer must be 4 whole numbers from 1 to 8"),
         (((2, 2, 2, 32), 2), "weight_bits by layer must be 4 whole numbers from 1 to 8"),

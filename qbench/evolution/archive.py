@@ -183,9 +183,9 @@ def read(file: Path) -> pd.DataFrame:
     """The archive of a search, finished or not, as `nsga2` and `random_search` return it.
 
     One row an individual, in the order asked for: `generation` and `index` (from 1 and from 0),
-    `origin` (`baseline`, `perturbed`, `start`, `offspring` or `random`), `trained` (False where the same
-    network had been asked for before), `survived_until` (the last generation whose selection kept
-    it, 0 for none), `phenotype`, a column a gene, and what the evaluator gave. Raises
+    `origin` (`baseline`, `perturbed`, `start`, `offspring` or `random`), `trained` (False where the
+    same network had been asked for before), `survived_until` (the last generation whose selection
+    kept it, 0 for none), `phenotype`, a column a gene, and what the evaluator gave. Raises
     `EvolutionError` for a file that is missing or damaged.
     """
     try:

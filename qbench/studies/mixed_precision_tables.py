@@ -189,16 +189,16 @@ def conclusion(found: pd.DataFrame, p: MixedPrecision) -> str:
         rows = [
             f"at {cost_of(p, one.cost)} {one.network} has a test error of {one.test_error:.2f} %, "
             f"{one.rival} at {cost_of(p, one.rival_cost)} one of {one.rival_error:.2f} %: "
-            f"{one.difference:+.2f} ± {one.half:.2f} points (the cheapest homogeneous network as good: "
-            f"{_as_good(one, p)})"
+            f"{one.difference:+.2f} ± {one.half:.2f} points (the cheapest homogeneous network as "
+            f"good: {_as_good(one, p)})"
             for one in better.itertuples()
         ]
         worse = int((found["verdict"] == WORSE).sum())
         return (
             "**Mixed precision beats homogeneous precision somewhere on the front outside seed "
             f"noise** ({scale}): {'; '.join(rows)}{seeds}. That is {len(better)} of {len(found)} "
-            f"networks compared; {worse or 'none'} {'is' if worse < 2 else 'are'} clearly worse than "
-            "homogeneous precision."
+            f"networks compared; {worse or 'none'} {'is' if worse < 2 else 'are'} clearly worse "
+            "than homogeneous precision."
         )
     text = (
         "**Mixed precision does not beat homogeneous precision anywhere on the front outside seed "
