@@ -273,12 +273,12 @@ def test_bits_of_layers_are_searched_from_a_given_start_within_limits():
         }
 
     start = [(8, 8, 4), (8, 8, 1), (8, 7, 1), (1, 1, 1)]
-    options = {"population": 4, "generations": 12, "start": start, "cost": "luts"}
+    options = {"population": 4, "generations": 30, "start": start, "cost": "luts"}
     table = evolve(Evaluator(evaluate), BITS, **options)
     assert list(table.phenotype[:2]) == ["W 8-8 · A 4", "W 8-8 · A 1"]
     assert list(table.origin[:5]) == ["start"] * 4 + ["offspring"]
     assert BITS.size == 8 * 8 * 4 and BITS.decode((8, 7, 1)).weight_bits == (8, 7)
-    last = survivors(table, 12)
+    last = survivors(table, 30)
     assert last.beyond.max() == 0 and last.error.min() == 6.0, "the best that is allowed"
     kept = survivors(table, 1).beyond.sort_values()
     assert len(kept) == 4 and kept.iloc[0] == 0, "what is beyond stays where nothing else is"
