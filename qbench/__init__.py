@@ -31,6 +31,7 @@ _ROOMS = (
     "lineages",
     "models",
     "new_chapter",
+    "numbering",
     "numbers",
     "pages",
     "parameters",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from qbench import chapters, paths, provenance
+from qbench import chapters, numbering, paths, provenance
 from qbench.errors import UserError
 from qbench.execute import Job, run_all
 from qbench.files import write_atomically
@@ -106,7 +106,8 @@ def _stage() -> None:
         staged[str(file.relative_to(paths.ROOT))] = file.read_bytes()
     for chapter in chapters.all_chapters():
         notebook = nbformat.read(EXECUTED / f"{chapter.name}.ipynb", as_version=4)
-        staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(_clean(notebook)).encode()
+        notebook = numbering.number(_clean(notebook), int(chapter.name[:2]))
+        staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(notebook).encode()
         for file in _files(EXECUTED / f"{chapter.name}_files"):  # see `paths.offered`
             staged[f"notebooks/{chapter.name}_files/{file.name}"] = file.read_bytes()
     judged = scoreboard_page.generated(scoreboard.chapters_said())

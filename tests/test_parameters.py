@@ -253,6 +253,21 @@ def test_numbers_may_be_typed(size, share):
     assert check(SWEEP, batch_size=size, dropout=share, learning_rate=1).learning_rate == 1.0
 
 
+@pytest.mark.parametrize("typed", ["None", "none", " NONE "])
+def test_none_may_be_typed_where_it_is_allowed(typed):
+    optional = [
+        (chapter, name)
+        for chapter in CHAPTERS
+        for name, allowed, _, _ in describe(chapter)
+        if "None" in allowed
+    ]
+    assert len(optional) > 10
+    # All images of a student are too many where its teacher has fewer, however one asks for them.
+    for chapter, name in set(optional) - {("07_evolution", "images")}:
+        assert check(chapter, **{name: typed}) == check(chapter, **{name: None})
+    assert "not 'None'" in says(SWEEP, epochs="None")
+
+
 def test_an_integer_of_numpy_is_an_integer():
     p = check(SWEEP, epochs=np.int64(3), weight_bits=np.array([2, 3]), seeds=range(2))
     assert (p.epochs, p.weight_bits, p.seeds) == (3, [2, 3], [0, 1])

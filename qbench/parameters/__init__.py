@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from qbench.errors import UserError, nearest
 
 from .addnet import AddNet
+from .choice import Choice
 from .comparison import Comparison
 from .devices import Devices
 from .distillation import DistillationSurface, Evolution
@@ -31,6 +32,7 @@ __all__ = [
     "AddNet",
     "Assumed",
     "BitWidthSweep",
+    "Choice",
     "Comparison",
     "DenseNetQkd",
     "Devices",
@@ -74,6 +76,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "13_pruning": FilterPruning,
     "14_devices": Devices,
     "15_comparison": Comparison,
+    "16_choice": Choice,
     "17_mixed_precision": MixedPrecision,
 }
 

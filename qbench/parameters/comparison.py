@@ -23,6 +23,7 @@ ComparedMethod = Literal[
     "pruned",
 ]
 Cost = Literal["throughput", "lut", "bram18", "memory", "energy", "latency"]
+Stored = Literal["all", "published"]
 EVERY: list[str] = list(ComparedMethod.__args__)
 
 
@@ -55,6 +56,6 @@ class Comparison(Parameters):
         "None: no designs of such networks",
         json_schema_extra={"allowed": "a whole number from 1 to 16, or None"},
     )
-    stored: Literal["all", "published"] = Field(
+    stored: Stored = Field(
         "all", description="which results are read: published ones, or those of this machine too"
     )

@@ -6,8 +6,10 @@ the type's JSON schema or its `allowed` text.
 
 import operator
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    model_validator,
 )
 
 from qbench.errors import UserError
@@ -68,16 +71,21 @@ def _configuration(value: str) -> str:
     return f"W{found[1]}A{found[2]}"
 
 
-def _device(value: str) -> str:
+def device_name(value: str) -> str:
+    """The name of an FPGA that was given by name, part or board."""
     from qbench.hardware import device  # needs NumPy, which --help does without
 
     return device(value).name
 
 
-def _name_devices(schema: dict[str, Any]) -> None:
+def device_names() -> list[str]:
     from qbench.hardware import devices
 
-    schema["enum"] = devices.names()
+    return devices.names()
+
+
+def _name_devices(schema: dict[str, Any]) -> None:
+    schema["enum"] = device_names()
 
 
 def _runtime_device(value: str) -> str:
@@ -152,7 +160,7 @@ RuntimeDevice = Annotated[
         }
     ),
 ]
-DeviceName = Annotated[str, AfterValidator(_device), Field(json_schema_extra=_name_devices)]
+DeviceName = Annotated[str, AfterValidator(device_name), Field(json_schema_extra=_name_devices)]
 
 
 def OneOrEach(of: str) -> Any:
@@ -169,6 +177,26 @@ class Parameters(BaseModel):
     """What the parameters of all chapters share: nothing unknown passes, nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed_none(cls, values: Any) -> Any:
+        """`-p images None`: a command line has nothing but text."""
+        if not isinstance(values, Mapping):
+            return values
+        optional = {
+            name
+            for name, field in cls.model_fields.items()
+            if NoneType in get_args(field.annotation)
+        }
+        return {
+            name: None if name in optional and _is_none(value) else value
+            for name, value in values.items()
+        }
+
+
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() == "none"
 
 
 def evaluations(epochs: int) -> set[int]:

@@ -62,7 +62,7 @@ def html(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> str:
     _check(caption, alt)
     spec = {key: fig.to_dict()[key] for key in ("data", "layout")}
     spec["layout"].pop("updatemenus", None)  # the script draws the page's own menu
-    data = _json(spec | {"colours": theme.CSS_VARIABLES})
+    data = as_json(spec | {"colours": theme.CSS_VARIABLES})
     name = hashlib.sha256(f"{data}{caption}{alt}{static}".encode()).hexdigest()[:12]
     shown = _static(fig, alt, opened=True) if static else ""
     unseen = "" if static else f"<noscript><p>{escape(alt)}</p></noscript>"
@@ -113,7 +113,7 @@ def simple(text: str) -> str:
     return text
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
     """Compact JSON that may stand in a script element; numbers to nine digits, NaN as null."""
     text = json.dumps(_tidy(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -63,7 +63,7 @@ def terms(p: Comparison) -> costs.Terms:
         most_simd=p.most_simd,
         threshold_storage=p.threshold_storage,
     )
-    return costs.Terms(setup, p.real_time, p.outer_bits, _rccm_luts(p.stored == "published"))
+    return costs.Terms(setup, p.real_time, p.outer_bits, rccm_luts(p.stored == "published"))
 
 
 def table(p: Comparison) -> pd.DataFrame:
@@ -76,12 +76,8 @@ def table(p: Comparison) -> pd.DataFrame:
     beside it. Recipes of which no training ended have no accuracy.
     """
     asked = Asked(tuple(p.datasets), p.stored == "published")
-    found = [one for one in everything(asked) if one.method in p.methods]
-    groups: dict[tuple, list[Trained]] = {}
-    for one in found:
-        groups.setdefault(tuple(getattr(one, key) for key in KEYS), []).append(one)
     shared = terms(p)
-    rows = [_row(group, shared) for group in groups.values()]
+    rows = [_row(group, shared) for group in recipes(asked, p.methods)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["method"] = pd.Categorical(frame["method"], METHODS)
     frame["dataset"] = pd.Categorical(frame["dataset"], p.datasets)
@@ -89,21 +85,47 @@ def table(p: Comparison) -> pd.DataFrame:
     return frame.astype({"dataset": str})
 
 
+def recipes(asked: Asked, methods: Sequence[str] = METHODS) -> list[list[Trained]]:
+    """The stored trainings of some methods, those that differ in seeds alone together."""
+    groups: dict[tuple, list[Trained]] = {}
+    for one in everything(asked):
+        if one.method in methods:
+            groups.setdefault(tuple(getattr(one, key) for key in KEYS), []).append(one)
+    return list(groups.values())
+
+
 def shown(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
     """The rows that figures show: with an accuracy, of at least `p.min_accuracy`."""
     return frame[frame["accuracy"] >= max(p.min_accuracy, 0)].reset_index(drop=True)
 
 
-def _row(group: Sequence[Trained], shared: costs.Terms) -> dict[str, Any]:
-    one, ended = group[0], [t.accuracy for t in group if t.accuracy == t.accuracy]
-    design = one.design
-    if design.nonzeros:  # each seed has other zeros
+def design_of(group: Sequence[Trained]) -> costs.Design:
+    """What the trainings of a recipe compute; zeros, elsewhere with each seed, as their mean."""
+    design = group[0].design
+    if design.nonzeros:
         shares = np.mean([t.design.nonzeros for t in group], axis=0)
         design = replace(design, nonzeros=tuple(map(float, shares)))
+    return design
+
+
+def outcome(group: Sequence[Trained]) -> tuple[float, float, tuple[float, ...]]:
+    """Mean accuracy (%) over seeds, half of its 95 % interval, each; those that ended."""
+    ended = tuple(t.accuracy for t in group if t.accuracy == t.accuracy)
     mean, half = interval(pd.Series(ended)) if ended else (nan, nan)
+    return mean, half, ended
+
+
+def stored_bytes(group: Sequence[Trained], design: costs.Design) -> float:
+    """Memory of the weights: as they were encoded, or at the bits of their layer."""
+    encoded = float(np.mean([t.memory for t in group]))
+    return encoded if encoded == encoded else costs.memory(design)
+
+
+def _row(group: Sequence[Trained], shared: costs.Terms) -> dict[str, Any]:
+    one, design = group[0], design_of(group)
+    mean, half, ended = outcome(group)
     rate, model, why = costs.speed(design, shared)
     use, why_not = costs.resources(design, shared)
-    encoded = float(np.mean([t.memory for t in group]))
     whole = design.outer_bits == costs.FLOAT and design.whole_numbers
     assumed = f"first and last layer at {shared.outer_bits} bits" if whole and not why else ""
     measured = one.latency_ms == one.latency_ms
@@ -118,11 +140,11 @@ def _row(group: Sequence[Trained], shared: costs.Terms) -> dict[str, Any]:
         "seeds": len(group),
         "accuracy": mean,
         "half_width": half,
-        "accuracies": tuple(ended),
+        "accuracies": ended,
         **{name: getattr(design, name) for name in ("weight_bits", "act_bits")},
         "weights": costs.weights(design),
         "macs": costs.macs(design),
-        "memory": encoded if encoded == encoded else costs.memory(design),
+        "memory": stored_bytes(group, design),
         "throughput": rate,
         "throughput_by": model,
         **use,
@@ -134,7 +156,7 @@ def _row(group: Sequence[Trained], shared: costs.Terms) -> dict[str, Any]:
     }
 
 
-def _rccm_luts(published: bool) -> tuple[tuple[str, float, float], ...]:
+def rccm_luts(published: bool) -> tuple[tuple[str, float, float], ...]:
     """LUTs a bit of input, and at none, of each RCCM that was synthesised at two widths or more."""
     tables = [store.read(entry) for entry in store.results(synthesise_rccm, published=published)]
     if not tables:
