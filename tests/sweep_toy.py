@@ -90,9 +90,9 @@ def network_of(members: list[Member], inputs: int = 60, hidden: int = 16) -> Net
         tensor.uniform_(0.5, 1.5, generator=generator)
     for tensor in network.beta:
         tensor.uniform_(-0.5, 0.5, generator=generator)
-    for tensor in network.sigma:
+    for tensor, act in zip(network.sigma, network.acts, strict=True):
         noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
-        tensor.copy_(1 + 0.3 * network.act_learns * noise)
+        tensor.copy_(1 + 0.3 * act.learns * noise)
     return network
 
 
@@ -141,7 +141,7 @@ class Beside:
 
     def __init__(self, network: Network, index: int):
         self.member = network.members[index]
-        (inputs, hidden), bits = network.sizes[0], (self.member.weight_bits, self.member.act_bits)
+        (inputs, hidden), bits = network.sizes[0], self.member.layer_bits
         self.model = quant_tfc(
             inputs=inputs, hidden=hidden, weight_bits=bits[0], act_bits=bits[1]
         ).double()

@@ -245,3 +245,64 @@ def test_the_budget_ends_a_search_before_a_generation(tmp_path, monkeypatch, cap
     pd.testing.assert_frame_equal(evolve(again, **asked), table)
     assert not again.kept, "what was used up stays used up"
     pd.testing.assert_frame_equal(evolve(again, archive=file, budget_minutes=1e3), full)
+
+
+# Bits by layer, a given start, another cost, limits
+
+BITS = Space(
+    "bits",
+    (
+        Gene("w1", "weight_bits", 1, 8),
+        Gene("w2", "weight_bits", 1, 8),
+        Gene("a1", "act_bits", 1, 4),
+    ),
+    (8, 8, 4),
+)
+
+
+def test_bits_of_layers_are_searched_from_a_given_start_within_limits():
+    """Most bits are best and dearest; more than 14 in all are beyond what is allowed."""
+
+    def evaluate(one):
+        total = sum(one.weight_bits + one.act_bits)
+        within = total <= 14
+        return {
+            "error": 20.0 - total if within else math.nan,
+            "luts": 10.0 * total,
+            "beyond": max(0.0, total / 14 - 1),
+        }
+
+    start = [(8, 8, 4), (8, 8, 1), (8, 7, 1), (1, 1, 1)]
+    options = {"population": 4, "generations": 30, "start": start, "cost": "luts"}
+    table = evolve(Evaluator(evaluate), BITS, **options)
+    assert list(table.phenotype[:2]) == ["W 8-8 · A 4", "W 8-8 · A 1"]
+    assert list(table.origin[:5]) == ["start"] * 4 + ["offspring"]
+    assert BITS.size == 8 * 8 * 4 and BITS.decode((8, 7, 1)).weight_bits == (8, 7)
+    last = survivors(table, 30)
+    assert last.beyond.max() == 0 and last.error.min() == 6.0, "the best that is allowed"
+    kept = survivors(table, 1).beyond.sort_values()
+    assert len(kept) == 4 and kept.iloc[0] == 0, "what is beyond stays where nothing else is"
+    told = summary(table, reference=(300.0, 100.0), cost="luts")
+    assert told.failed.iloc[0] == 3 and told.median_luts.iloc[-1] <= 140
+
+
+def test_of_networks_beyond_the_limits_the_nearest_survive():
+    def evaluate(one):
+        total = sum(one.weight_bits + one.act_bits)
+        return {"error": math.nan, "luts": float(total), "beyond": total / 10}
+
+    table = evolve(Evaluator(evaluate), BITS, population=4, generations=8, cost="luts")
+    kept = survivors(table, 8).drop_duplicates("phenotype")
+    assert sorted(kept.beyond) == sorted(table.drop_duplicates("phenotype").beyond)[: len(kept)]
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ([(8, 8, 4)], "start must hold as many genotypes as the population, 4, not 1."),
+        ([(8, 8, 4)] * 3 + [(8, 9, 4)], "gene 2 of bits, w2, must be a whole number from 1 to 8"),
+    ],
+)
+def test_a_start_that_cannot_be(start, said):
+    with pytest.raises(EvolutionError, match=f"^{said}"):
+        evolve(Evaluator(), BITS, population=4, start=start)

@@ -71,7 +71,7 @@ def test_numbers_of_numpy_become_plain():
 
 # Models and files
 
-MEMBERS = [Member(1, 1), Member(2, 4), Member(8, 8), Member(4, 1)]
+MEMBERS = [Member(1, 1), Member(2, 4), Member(8, 8), Member((4, 1, 2, 8), (1, 4, 3))]
 
 
 def nameless(layers):

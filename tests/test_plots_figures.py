@@ -249,6 +249,13 @@ def test_pareto_has_intervals_around_x() -> None:
         plots.pareto(df, "ms", "acc", spread_x=("low", "hi"))
 
 
+def test_pareto_has_intervals_around_y() -> None:
+    df = pd.DataFrame({"luts": [1.0, 2.0], "err": [5, 4], "lo": [4.5, np.nan], "hi": [5.25, 6.0]})
+    (points,) = plots.pareto(df, "luts", "err", front=False, spread_y=("lo", "hi")).data
+    assert points.error_y.arrayminus == (0.5, 0) and points.error_y.array == (0.25, 2)
+    assert points.error_x.array is None
+
+
 def test_bars(figures: dict) -> None:
     first, second, level = figures["bars"].data
     assert (first.name, second.name, level.name) == ("TFC", "SFC", "published")

@@ -143,6 +143,8 @@ def test_another_data_set_is_not_read(results):
     assert everything(Asked(["mnist"])) == []
     assert everything(Asked(["mnist5k"], published=True)) == []
     assert len(everything(Asked(["mnist5k"]))) == 1
+    put(sweep.quant_mlp, {"dataset": "mnist5k", "weight_bits": [1, 2, 2, 4], "act_bits": 2})
+    assert len(everything(Asked(["mnist5k"]))) == 1, "bits by layer are chapter 17's"
     empty = comparison.table(asked(datasets="mnist"))
     assert empty.empty and list(empty) == list(comparison.COLUMNS)
 

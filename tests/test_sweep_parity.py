@@ -60,6 +60,13 @@ def test_all_64_are_brevitas_in_outputs_losses_gradients_and_averages(tenth, wei
         batch.step(net)
 
 
+def test_bits_by_layer_are_brevitas_too(tenth):
+    bits = [((1, 4, 2, 8), (3, 1, 8)), ((8, 1, 3, 1), (1, 2, 4)), ((2, 2, 2, 1), 2), (3, (4, 4, 1))]
+    net = network_of(order([Member(*each) for each in bits]))
+    size, where = deviations(net, Batch(net, seed=0))[-1]
+    assert size < LIMIT, f"{where} deviates most, by {size:.1e} of its largest"
+
+
 def test_the_size_of_the_papers_is_brevitas_too(tenth):
     """Its rows are so long that the largest weight is found in two rounds."""
     net = network_of([m for m in EVERY if m.weight_bits + m.act_bits == 9], 1024, 64)

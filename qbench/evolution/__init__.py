@@ -9,7 +9,9 @@
     evolution.summary(table, reference=(2.0, 90.0))
 
 It trains and measures nothing itself: `evaluate(new, keep)` is given the networks that are new, as
-`Phenotype`s, and keeps error and latency of each. What cannot be is an `EvolutionError`.
+`Phenotype`s, and keeps error and latency of each. What cannot be is an `EvolutionError`. Genes may
+as well be bits of layers, another cost may stand in the latency's place, and networks may be beyond
+limits: chapter 17 searches so.
 
 - `genotype`: the spaces `FLEX_STUDENT` and `RESNET8X4`, decoding, mutation, crossover;
 - `dominance`: eq. 5 and 6, hypervolume, and what noise leaves `distinguishable`;

@@ -22,12 +22,12 @@ import pandas as pd
 from qbench import paths, store
 from qbench.files import write_atomically
 
+from .dominance import OBJECTIVES
 from .errors import EvolutionError, is_number
 from .genotype import Genotype, Phenotype, Space
 
 Values = Mapping[str, float | str | bool]
 COLUMNS = ("generation", "index", "origin", "trained", "survived_until", "phenotype")
-NEEDED = ("error", "latency_ms")
 clock = time.monotonic
 
 
@@ -48,11 +48,13 @@ class Archive:
     """The individuals of one search in order, and what the evaluator said of their phenotypes.
 
     With `file`, what is there already is read: `EvolutionError` where it is of a search with other
-    `settings`. A damaged file is said to be one and set aside, and the search begins again.
+    `settings`. A damaged file is said to be one and set aside, and the search begins again. What
+    networks cost is `settings["cost"]`, by default `latency_ms`.
     """
 
     def __init__(self, space: Space, settings: Mapping[str, Any], file: Path | None = None):
         self.space, self.file = space, None if file is None else Path(file)
+        self.objectives = _objectives(settings)
         described = {**settings, "genes": [asdict(gene) for gene in space.genes]}
         described |= {"space": space.name, "baseline": space.baseline}
         self.settings = json.loads(json.dumps(described))  # as it will be read back
@@ -110,11 +112,12 @@ class Archive:
             raise EvolutionError(f"the evaluator kept {phenotype}, which nobody had asked for.")
         if phenotype in self.values:
             raise EvolutionError(f"the evaluator kept {phenotype} twice.")
-        self.values[phenotype] = _checked(phenotype, values, (*COLUMNS, *self.space.names))
+        taken = (*COLUMNS, *self.space.names)
+        self.values[phenotype] = _checked(phenotype, values, taken, self.objectives[0])
         self.write()
 
     def failed(self, phenotype: Phenotype) -> bool:
-        return any(math.isnan(self.values[phenotype][name]) for name in NEEDED)
+        return any(math.isnan(self.values[phenotype][name]) for name in self.objectives)
 
     def write(self) -> None:
         """Write what is known, unless the file holds that or more already."""
@@ -133,7 +136,7 @@ class Archive:
 
     def frame(self) -> pd.DataFrame:
         """One row an individual that has its values, in the order asked for; see `read`."""
-        return _frame(self.space.names, self._rows())
+        return _frame(self.space.names, self._rows(), self.objectives)
 
     def _rows(self) -> list[dict[str, Any]]:
         return [
@@ -180,9 +183,9 @@ def read(file: Path) -> pd.DataFrame:
     """The archive of a search, finished or not, as `nsga2` and `random_search` return it.
 
     One row an individual, in the order asked for: `generation` and `index` (from 1 and from 0),
-    `origin` (`baseline`, `perturbed`, `offspring` or `random`), `trained` (False where the same
-    network had been asked for before), `survived_until` (the last generation whose selection kept
-    it, 0 for none), `phenotype`, a column a gene, and what the evaluator gave. Raises
+    `origin` (`baseline`, `perturbed`, `start`, `offspring` or `random`), `trained` (False where the
+    same network had been asked for before), `survived_until` (the last generation whose selection
+    kept it, 0 for none), `phenotype`, a column a gene, and what the evaluator gave. Raises
     `EvolutionError` for a file that is missing or damaged.
     """
     try:
@@ -192,11 +195,19 @@ def read(file: Path) -> pd.DataFrame:
     if content is None:
         raise EvolutionError(f"{paths.shown(file)} is damaged: search again.")
     head, rows = content
-    return _frame([gene["name"] for gene in head["settings"]["genes"]], rows)
+    settings = head["settings"]
+    return _frame([gene["name"] for gene in settings["genes"]], rows, _objectives(settings))
 
 
-def _frame(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    given = dict.fromkeys([*NEEDED, *(name for row in rows for name in row["values"])])
+def _objectives(settings: Mapping[str, Any]) -> tuple[str, str]:
+    return settings.get("cost", OBJECTIVES[0]), OBJECTIVES[1]
+
+
+def _frame(
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]], objectives: tuple[str, str]
+) -> pd.DataFrame:
+    needed = reversed(objectives)
+    given = dict.fromkeys([*needed, *(name for row in rows for name in row["values"])])
     table = [
         {name: row[name] for name in COLUMNS}
         | dict(zip(names, row["genotype"], strict=True))
@@ -206,7 +217,9 @@ def _frame(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFr
     return pd.DataFrame(table, columns=[*COLUMNS, *names, *given])
 
 
-def _checked(phenotype: Phenotype, values: Values, taken: Sequence[str]) -> dict[str, Any]:
+def _checked(
+    phenotype: Phenotype, values: Values, taken: Sequence[str], cost: str
+) -> dict[str, Any]:
     """`values` in Python's own types. Raises `EvolutionError` for what cannot be ranked."""
     plain = {
         str(name): value.item() if isinstance(value, np.generic) else value
@@ -220,10 +233,10 @@ def _checked(phenotype: Phenotype, values: Values, taken: Sequence[str]) -> dict
                 f"{name} of {phenotype} must be a number, a text or a truth value, not {value!r}."
             )
     if _nan(plain.get("error")):
-        plain.setdefault("latency_ms", math.nan)
+        plain.setdefault(cost, math.nan)
     for name, allowed, within in (
         ("error", "a percentage from 0 to 100", lambda value: 0 <= value <= 100),
-        ("latency_ms", "a positive finite number", lambda value: 0 < value < math.inf),
+        (cost, "a positive finite number", lambda value: 0 < value < math.inf),
     ):
         value = plain.get(name)
         if not is_number(value) or not (_nan(value) or within(value)):

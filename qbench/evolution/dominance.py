@@ -69,8 +69,12 @@ def standard_error(error: float, images: int) -> float:
     return math.sqrt(error * (100 - error) / images)
 
 
-def distinguishable(table: pd.DataFrame, *, noise: float, error_step: float) -> np.ndarray:
-    """`latency_ms` and `error` of `table` as a search ranks them: shape (N, 2), in these units.
+def distinguishable(
+    table: pd.DataFrame, *, noise: float, error_step: float, cost: str = OBJECTIVES[0]
+) -> np.ndarray:
+    """Latency and `error` of `table` as a search ranks them: shape (N, 2), in these units.
+
+    `cost` names the column in the latency's place.
 
     A latency is a measurement with a spread and an error a share of finitely many images, and what
     differs by less than that should not be ranked by it. So latencies are rounded to a geometric
@@ -87,7 +91,7 @@ def distinguishable(table: pd.DataFrame, *, noise: float, error_step: float) -> 
     """
     check_not_negative("noise", noise)
     check_not_negative("error_step", error_step)
-    values = table[list(OBJECTIVES)].to_numpy(float, copy=True)
+    values = table[[cost, OBJECTIVES[1]]].to_numpy(float, copy=True)
     if noise:
         ratio = math.log1p(noise)
         values[:, 0] = np.exp(np.round(np.log(values[:, 0]) / ratio) * ratio)

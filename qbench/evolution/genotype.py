@@ -3,7 +3,8 @@
 A genotype is a tuple of whole numbers, one a gene of its `Space`; the `Phenotype` is the network
 that it stands for. FlexStudent has 11 genes: the number of convolutions, the number of hidden fully
 connected layers, the output channels of up to five convolutions and the neurons of up to four fully
-connected layers. ResNet8x4 keeps its layers and has a gene for each group's channels.
+connected layers. ResNet8x4 keeps its layers and has a gene for each group's channels. A space may
+also keep its layers and have genes for their precision.
 """
 
 import math
@@ -16,21 +17,26 @@ from .errors import EvolutionError, check_whole, is_number, is_whole
 
 Genotype = tuple[int, ...]
 LAYERS = {"convolutions": "channels", "hidden": "neurons"}  # what counts layers of which sizes
-ROLES = (*LAYERS, *LAYERS.values())
+BITS = ("weight_bits", "act_bits")  # of one layer
+ROLES = (*LAYERS, *LAYERS.values(), *BITS)
 
 
 @dataclass(frozen=True)
 class Phenotype:
     """A network to train: output channels of its convolutions, neurons of its hidden layers.
 
-    The classifier behind them is not counted. Equal phenotypes are the same network.
+    The classifier behind them is not counted. Or, of a network whose layers stay, the bits of each
+    layer's weights and activations. Equal phenotypes are the same network.
     """
 
-    channels: tuple[int, ...]
+    channels: tuple[int, ...] = ()
     neurons: tuple[int, ...] = ()
+    weight_bits: tuple[int, ...] = ()
+    act_bits: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         parts = (("conv", self.channels), ("fc", self.neurons))
+        parts += (("W", self.weight_bits), ("A", self.act_bits))
         return " · ".join(f"{name} {'-'.join(map(str, sizes))}" for name, sizes in parts if sizes)
 
 
@@ -39,7 +45,7 @@ class Gene:
     """A whole number from `lower` to `upper`, both included, in steps.
 
     `role` is `convolutions` or `hidden` for a number of layers, `channels` or `neurons` for the
-    size of one layer.
+    size of one layer, `weight_bits` or `act_bits` for its precision.
     """
 
     name: str
@@ -114,7 +120,8 @@ class Space:
     @property
     def size(self) -> int:
         """How many different networks there are."""
-        return math.prod(self._choices(*pair) for pair in LAYERS.items())
+        bits = (len(self.genes[place].values) for place in self.of(*BITS))
+        return math.prod(self._choices(*pair) for pair in LAYERS.items()) * math.prod(bits)
 
     def of(self, *roles: str) -> list[int]:
         """The places of the genes with these roles."""
@@ -122,11 +129,12 @@ class Space:
 
     def active(self, genotype: Sequence[int]) -> list[int]:
         """The places of the genes for layers that the network has."""
-        return [
+        sizes = [
             place
             for role, sizes in LAYERS.items()
             for place in self.of(sizes)[: self._layers(role, genotype)]
         ]
+        return sizes + self.of(*BITS)
 
     def decode(self, genotype: Iterable[int]) -> Phenotype:
         """The network that a genotype stands for. Raises `EvolutionError` as `check` does."""
@@ -136,7 +144,8 @@ class Space:
             *(
                 tuple(int(genes[place]) for place in self.of(sizes)[: self._layers(role, genes)])
                 for role, sizes in LAYERS.items()
-            )
+            ),
+            *(tuple(int(genes[place]) for place in self.of(role)) for role in BITS),
         )
 
     def check(self, genotype: Sequence[int]) -> None:

@@ -32,17 +32,23 @@ def nsga2(
     archive: Path | None = None,
     budget_minutes: float | None = None,
     rates: Rates = USUAL,
+    start: Sequence[Genotype] | None = None,
+    cost: str = OBJECTIVES[0],
     progress: bool = True,
 ) -> pd.DataFrame:
     """Evolve the baseline of `space` with NSGA-II towards low latency and low error (eq. 4).
 
-    The first generation is `initial_population`; each further one has `population` offspring, all
-    of them networks that were not asked for before, and the best of parents and offspring survive.
+    The first generation is `initial_population`, or `start`; each further one has `population`
+    offspring, all of them networks that were not asked for before, and the best of parents and
+    offspring survive.
 
     `evaluate(new, keep)` gets the different networks of a generation that are still unknown, and
     must call `keep(phenotype, values)` for each as soon as that one is complete, in any order;
     `values` holds `error` (%) and `latency_ms` (positive), and whatever else should be archived.
-    An `error` of NaN says that the network failed: it ranks behind all others.
+    An `error` of NaN says that the network failed: it ranks behind all others, and of these the one
+    that is least `beyond` what is allowed first, if that is among the values (0: within).
+
+    `cost` is what stands in the latency's place, by its name among the values.
 
     Objectives are ranked as `distinguishable` rounds them with `noise` (a share of the latency) and
     `error_step` (percentage points); the archive has what was measured. All randomness comes from
@@ -62,6 +68,18 @@ def nsga2(
     _check_common(seed, budget_minutes)
     settings = {"search": "nsga2", "population": int(population), "seed": int(seed)}
     settings |= {"noise": float(noise), "error_step": float(error_step), "rates": asdict(rates)}
+    if cost != OBJECTIVES[0]:  # archives without a name are of latencies
+        settings["cost"] = cost
+    if start is not None:
+        if len(start) != population:
+            raise EvolutionError(
+                f"start must hold as many genotypes as the population, {population}, not "
+                f"{len(start)}."
+            )
+        for one in start:
+            space.check(one)
+        start = [tuple(int(gene) for gene in one) for one in start]
+        settings["start"] = start
     known = Archive(space, settings, archive)
 
     from pymoo.core.evaluator import Evaluator
@@ -69,8 +87,10 @@ def nsga2(
 
     from .operators import algorithm
 
-    start = initial_population(space, population, np.random.default_rng([seed, 1]), rates)
-    origins = ["baseline" if one == space.baseline else "perturbed" for one in start]
+    origins = ["start"] * population
+    if start is None:
+        start = initial_population(space, population, np.random.default_rng([seed, 1]), rates)
+        origins = ["baseline" if one == space.baseline else "perturbed" for one in start]
     search = algorithm(space, start, known.asked, rates, int(seed))
     with _progress(population * generations, space.name, progress) as bar:
         for generation in range(1, generations + 1):
@@ -88,8 +108,13 @@ def nsga2(
             failed = np.array([known.failed(one.phenotype) for one in asked])
             table = pd.DataFrame([known.values[one.phenotype] for one in asked])
             ranked = np.zeros((len(asked), 2))
-            ranked[~failed] = distinguishable(table[~failed], noise=noise, error_step=error_step)
-            given = StaticProblem(search.problem, F=ranked, G=failed[:, None].astype(float))
+            ranked[~failed] = distinguishable(
+                table[~failed], noise=noise, error_step=error_step, cost=cost
+            )
+            violated = failed.astype(float)
+            if "beyond" in table:
+                violated = np.where(failed & (table["beyond"] > 0), table["beyond"], violated)
+            given = StaticProblem(search.problem, F=ranked, G=violated[:, None])
             Evaluator().eval(given, infills)
             for infill, one in zip(infills, asked, strict=True):
                 infill.set("individual", one)
@@ -191,7 +216,7 @@ def _evaluate(
     missing = next((one for one in new if one not in known.values), None)
     if missing is not None:
         raise EvolutionError(f"the evaluator returned without a result for {missing}.")
-    found = [[known.values[one][name] for name in OBJECTIVES] for one in known.asked]
+    found = [[known.values[one][name] for name in known.objectives] for one in known.asked]
     best, at_front = np.nanmin([np.inf, *(error for _, error in found)]), front(found).sum()
     bar.set_postfix_str(
         f"generation {generation}, best error {best:.4g} %, {at_front} on the front"

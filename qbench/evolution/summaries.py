@@ -30,19 +30,21 @@ def summary(
     reference: Sequence[float],
     noise: float = 0.0,
     error_step: float = 0.0,
+    cost: str = OBJECTIVES[0],
 ) -> pd.DataFrame:
     """One row a completed generation, of the population that its selection left.
 
     `trained` (networks evaluated so far), `size` and `failed` of the population; `front`, how many
     of it are on its front as `distinguishable` ranks them; `hypervolume` of what was measured,
     below `reference` (latency in ms, error in %), in ms times percentage points; `best_error` (%)
-    and `median_latency_ms`. `attrs["reference"]` states the reference.
+    and `median_latency_ms`. `attrs["reference"]` states the reference. `cost` names what stands in
+    the latency's place.
     """
-    rows = []
+    rows, objectives = [], [cost, OBJECTIVES[1]]
     for generation in range(1, int(archive.survived_until.max()) + 1 if len(archive) else 1):
         population = survivors(archive, generation)
-        known = population.dropna(subset=list(OBJECTIVES))
-        ranked = distinguishable(known, noise=noise, error_step=error_step)
+        known = population.dropna(subset=objectives)
+        ranked = distinguishable(known, noise=noise, error_step=error_step, cost=cost)
         rows.append(
             {
                 "generation": generation,
@@ -50,9 +52,9 @@ def summary(
                 "size": len(population),
                 "failed": len(population) - len(known),
                 "front": int(front(ranked).sum()),
-                "hypervolume": hypervolume(known[list(OBJECTIVES)], reference),
+                "hypervolume": hypervolume(known[objectives], reference),
                 "best_error": known.error.min(),
-                "median_latency_ms": known.latency_ms.median(),
+                f"median_{cost}": known[cost].median(),
             }
         )
     table = pd.DataFrame(rows)

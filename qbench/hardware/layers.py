@@ -115,8 +115,8 @@ def mlp(
     hidden: Sequence[int] = (64, 64, 64),
     classes: int = 10,
     *,
-    weight_bits: int,
-    act_bits: int,
+    weight_bits: int | Sequence[int],
+    act_bits: int | Sequence[int],
     input_bits: int = 8,
     signed_input: bool = False,
     signed_acts: bool = True,
@@ -125,19 +125,34 @@ def mlp(
 
     SFC and LFC have three hidden layers of 256 and of 1024. The first layer takes pixels of
     `input_bits` unsigned bits, the others activations of `act_bits`, signed as a HardTanh gives
-    them; no activation follows the last. Raises `HardwareError` as `Layer` does.
+    them; no activation follows the last. `weight_bits` may be one number, or one for each layer,
+    `act_bits` one, or one for each layer but the last. Raises `HardwareError` as `Layer` does, and
+    for another number of numbers.
     """
     widths = [inputs, *hidden, classes]
     last = len(widths) - 2
+    weights = _each("weight_bits", weight_bits, last + 1)
+    acts = _each("act_bits", act_bits, last)
     return tuple(
         Layer(
             name=f"linear{index + 1}",
             mw=mw,
             mh=mh,
-            weight_bits=weight_bits,
-            act_bits=act_bits if index else input_bits,
-            out_bits=act_bits if index < last else None,
+            weight_bits=weights[index],
+            act_bits=acts[index - 1] if index else input_bits,
+            out_bits=acts[index] if index < last else None,
             signed_input=signed_acts if index else signed_input,
         )
         for index, (mw, mh) in enumerate(zip(widths, widths[1:], strict=False))
     )
+
+
+def _each(name: str, bits: int | Sequence[int], count: int) -> list[int]:
+    """Bits of each layer, from one number for all or one for each."""
+    if not isinstance(bits, Sequence):
+        return [bits] * count
+    if len(bits) != count:
+        raise HardwareError(
+            f"{name} must be one number, or one for each of {count} layers, not {len(bits)}."
+        )
+    return list(bits)

@@ -1,6 +1,7 @@
 """TFC, the three-hidden-layer perceptron of Ducasse et al. 2021 and Stewart et al. 2021."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -12,8 +13,8 @@ def quant_tfc(
     inputs: int = 1024,
     classes: int = 10,
     hidden: int = 64,
-    weight_bits: int = 4,
-    act_bits: int = 4,
+    weight_bits: int | Sequence[int] = 4,
+    act_bits: int | Sequence[int] = 4,
     dropout: float = 0.2,
 ) -> nn.Sequential:
     """QuantTFC: (N, inputs) images in [0, 1] → (N, classes) logits.
@@ -21,18 +22,22 @@ def quant_tfc(
     Inputs are the 8-bit levels of pixels and dropped out; each of three hidden layers is fully
     connected, batch norm, quantised HardTanh, dropout; a fully connected layer and batch norm
     follow. No layer has a bias. Weights are scaled by output channel, in the last layer by tensor.
+    Bits may be one number for the whole network, or one for each of the four layers' weights and
+    for each of the three activations.
     """
+    weights = list(weight_bits) if isinstance(weight_bits, Sequence) else [weight_bits] * 4
+    acts = list(act_bits) if isinstance(act_bits, Sequence) else [act_bits] * 3
     layers = OrderedDict(
-        quantise_input=pixels() if act_bits != 32 else nn.Identity(),
+        quantise_input=pixels() if acts != [32] * 3 else nn.Identity(),
         drop_input=nn.Dropout(dropout),
     )
     width = inputs
     for number in (1, 2, 3):
-        layers[f"linear{number}"] = linear(width, hidden, weight_bits)
+        layers[f"linear{number}"] = linear(width, hidden, weights[number - 1])
         layers[f"norm{number}"] = nn.BatchNorm1d(hidden)
-        layers[f"act{number}"] = hard_tanh(act_bits)
+        layers[f"act{number}"] = hard_tanh(acts[number - 1])
         layers[f"drop{number}"] = nn.Dropout(dropout)
         width = hidden
-    layers["linear4"] = linear(width, classes, weight_bits, per_channel=False)
+    layers["linear4"] = linear(width, classes, weights[3], per_channel=False)
     layers["norm4"] = nn.BatchNorm1d(classes)
     return nn.Sequential(layers)

@@ -19,6 +19,7 @@ from .comparison import Comparison
 from .devices import Devices
 from .distillation import DistillationSurface, Evolution
 from .fpga import Assumed, FoldingThroughput, RadarCharts, Resources
+from .mixed import MixedPrecision
 from .pruning import FilterPruning
 from .qkd import DenseNetQkd, PerceptronQkd
 from .sparsity import SparseTernary
@@ -39,6 +40,7 @@ __all__ = [
     "Evolution",
     "FilterPruning",
     "FoldingThroughput",
+    "MixedPrecision",
     "NumberFormats",
     "ParameterError",
     "Parameters",
@@ -75,6 +77,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "14_devices": Devices,
     "15_comparison": Comparison,
     "16_choice": Choice,
+    "17_mixed_precision": MixedPrecision,
 }
 
 

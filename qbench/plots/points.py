@@ -18,6 +18,7 @@ def pareto(
     *,
     front: str | bool = True,
     spread_x: tuple[str, str] | None = None,
+    spread_y: tuple[str, str] | None = None,
     better: tuple[str, str] = ("lower", "higher"),
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -29,7 +30,8 @@ def pareto(
 
     df: one row a design, numeric x and y; rows without one of them are left out.
     front: True finds the front, a boolean column gives it, False draws none.
-    spread_x: the columns with the low and high end of an interval around x: error bars.
+    spread_x, spread_y: the columns with the low and high end of an interval around x, around y:
+        error bars.
     better: for x and for y, "lower" or "higher".
     name: a column that names the design in its hover box.
     Raises ValueError for an unknown or non-numeric column, an empty frame, a front column that is
@@ -37,9 +39,10 @@ def pareto(
     """
     given = front if isinstance(front, str) else None
     low, high = spread_x or (None, None)
+    below, above = spread_y or (None, None)
     named = {"x": x, "y": y, "colour": colour, "front": given, "name": name}
-    numeric = ("x", "y", "low", "high") if spread_x else ("x", "y")
-    frame.check("pareto", df, numeric, **named, low=low, high=high)
+    numeric = ("x", "y", "low", "high", "below", "above")
+    frame.check("pareto", df, numeric, **named, low=low, high=high, below=below, above=above)
     for direction in better:
         if direction not in ("lower", "higher"):
             raise ValueError(f"pareto: better is 'lower' or 'higher', not {direction!r}.")
@@ -81,6 +84,9 @@ def pareto(
             y=frame.numbers(line.rows[y]),
             error_x=lines.error_bars(line.rows[x], line.rows[low], line.rows[high])
             if low
+            else None,
+            error_y=lines.error_bars(line.rows[y], line.rows[below], line.rows[above])
+            if below
             else None,
             mode="markers",
             name=line.name,

@@ -39,6 +39,8 @@ def bit_widths(asked: Asked) -> Iterator[Trained]:
     """Chapter 2."""
     for spec, table in asked.tables(sweep.quant_mlp):
         weight_bits, act_bits = spec["weight_bits"], spec["act_bits"]
+        if not isinstance(weight_bits, int) or not isinstance(act_bits, int):
+            continue  # bits by layer, which a `Design` does not have: chapter 17 costs these
         plain = (weight_bits, act_bits) == (FLOAT, FLOAT)
         layout = Architecture("sweep", "tfc", spec["dataset"], spec["hidden"])
         yield Trained(

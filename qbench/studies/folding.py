@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -91,10 +91,21 @@ class Setup:
 
     def cheapest(self, configuration: str, frame_rate: float, on: str | None = None) -> Folding:
         """`hardware.cheapest`: fewest LUTs for a frame rate, on a device within `share` of it."""
+        return self.cheapest_of(self.layers(configuration), frame_rate, on)
+
+    def cheapest_of(
+        self,
+        layers: Sequence[Layer],
+        frame_rate: float,
+        on: str | None = None,
+        objective: str = "lut",
+    ) -> Folding:
+        """The same for any layers, with the least of `objective`."""
         return hardware.cheapest(
-            self.layers(configuration),
+            layers,
             frame_rate,
             on,
+            objective=objective,
             share=self.share if on else 1.0,
             clock=self.clock,
             overhead_cycles=self.overhead_cycles,

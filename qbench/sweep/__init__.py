@@ -19,7 +19,7 @@ from qbench import store
 from .export import export_qonnx, to_brevitas
 from .fitting import Outcome, train
 from .group import CHUNK
-from .members import Member, SweepError, check, grid
+from .members import Bits, Member, SweepError, check, grid, named
 
 __all__ = [
     "Member",
@@ -28,6 +28,7 @@ __all__ = [
     "evaluation_epochs",
     "export_qonnx",
     "grid",
+    "named",
     "quant_mlp",
     "quant_mlps",
     "to_brevitas",
@@ -44,8 +45,8 @@ def evaluation_epochs(epochs: int) -> list[int]:
 def quant_mlp(
     *,
     dataset: str,
-    weight_bits: int,
-    act_bits: int,
+    weight_bits: Bits,
+    act_bits: Bits,
     epochs: int = 100,
     hidden: int = 64,
     seed: int = 0,
@@ -56,7 +57,8 @@ def quant_mlp(
 ) -> pd.DataFrame:
     """Train one QuantTFC as a sweep of one member; the same numbers as in any larger sweep.
 
-    Images resized to 32×32; the recipe of Ducasse et al. 2021, Table I. Returns the table that
+    Bits are one number, or one for each layer, as in `Member`. Images resized to 32×32; the recipe
+    of Ducasse et al. 2021, Table I. Returns the table that
     `Outcome` describes at `evaluation_epochs`. Raises `FloatingPointError` when the loss is no
     longer finite.
     """

@@ -41,8 +41,8 @@ def to_brevitas(network: Network, index: int) -> nn.Sequential:
         inputs=inputs,
         classes=classes,
         hidden=hidden,
-        weight_bits=member.weight_bits,
-        act_bits=member.act_bits,
+        weight_bits=member.layer_bits[0],
+        act_bits=member.layer_bits[1],
         dropout=member.dropout,
     )
     norms = zip(network.gamma, network.beta, network.running_mean, network.running_var, strict=True)

@@ -5,7 +5,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class Run:
     members: slice
     stream: int
     learning_rate: float
-    one_bit: int  # so many of them, the first, have 1-bit weights
+    one_bit: int  # so many of them, the first, have 1-bit weights in the first layer
     weights: Tensor  # of the first layer
     adam: Adam
     grid: "Grid"
@@ -34,18 +35,39 @@ class Run:
 class Grid:
     """Of some members' weights, each (M, 1, 1): code = round(w / step − zero) + zero.
 
-    step = largest magnitude / levels where `learns` is 1, else `fixed`.
+    step = largest magnitude / levels where `learns` is 1, else `fixed`. Real weights stay within
+    ±`limit`; `slope` is what a gradient is multiplied by where it passes the quantiser.
     """
 
     zero: Tensor
     per_level: Tensor  # 1 / levels
     learns: Tensor
     fixed: Tensor
-    any_binary: bool
+    limit: Tensor
+    slope: Tensor
+
+    @cached_property
+    def any_binary(self) -> bool:
+        return bool((self.learns == 0).any())
 
     def __getitem__(self, who: slice) -> "Grid":
-        parts = (self.zero[who], self.per_level[who], self.learns[who], self.fixed[who])
-        return Grid(*parts, bool((self.learns[who] == 0).any()))
+        return Grid(*(getattr(self, field.name)[who] for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Act:
+    """Of the activations behind a layer, each (M, 1, 1): code = round(v) + zero, v within limits.
+
+    The value of a code is |σ| / `levels`; σ is trained where `learns` is 1.
+    """
+
+    zero: Tensor
+    levels: Tensor
+    learns: Tensor
+    # A gradient passes where v lies between these; rounding up from just below the upper one
+    # stays at the highest code.
+    low: Tensor
+    high: Tensor
 
 
 @dataclass
@@ -83,31 +105,9 @@ class Group:
         self.float_weights = members[0].weight_bits == 32
         self.float_acts = members[0].act_bits == 32
 
-        weight_bits = self._each(m.weight_bits for m in members)
-        act_bits = self._each(m.act_bits for m in members)
-        one = (weight_bits == 1).to(dtype)
-        self.grid = Grid(
-            zero=0.5 * one,
-            per_level=(1 - one) / (2.0 ** (weight_bits - 1) - 1).clamp_min(1),
-            learns=1 - one,
-            fixed=2 * BINARY * one,
-            any_binary=bool(one.any()),
-        )
-        self.limit = torch.where(one > 0, BINARY, math.inf)
-        # Brevitas passes a gradient through sign(w) · 0.1 times 0.1, and through rounding times 1.
-        self.slope = torch.where(one > 0, BINARY, 1.0)
-        one = act_bits == 1
-        self.act_zero = 0.5 * one.to(dtype)
-        self.act_levels = torch.where(one, 0.5, 2.0 ** (act_bits - 1))
-        self.act_learns = (act_bits > 1).to(dtype)
-        # A gradient passes where v lies between these; rounding up from just below the upper one
-        # stays at the highest code.
-        self.act_low = torch.where(one, -1.0, -self.act_levels - 0.5)
-        self.act_high = torch.where(one, 0.0, below(self.act_levels - 0.5))
-        if self.float_acts:
-            self.act_levels = torch.ones_like(act_bits)
-            self.act_learns = torch.zeros_like(act_bits)
-            self.act_low, self.act_high = -self.act_levels, self.act_levels
+        weights, acts = zip(*(m.layer_bits for m in members), strict=True)
+        self.grids = [self._grid(self._each(bits)) for bits in zip(*weights, strict=True)]
+        self.acts = [self._act(self._each(bits)) for bits in zip(*acts, strict=True)]
         self.kept = self._each(1 - m.dropout for m in members)
 
         self.streams = list(dict.fromkeys((m.seed, m.dropout) for m in members))
@@ -163,11 +163,37 @@ class Group:
             members=who,
             stream=streams[who.start],
             learning_rate=members[0].learning_rate,
-            one_bit=sum(member.weight_bits == 1 for member in members),
+            one_bit=sum(member.layer_bits[0][0] == 1 for member in members),
             weights=self.weights[0][who],
             adam=Adam(*views),
-            grid=self.grid[who],
+            grid=self.grids[0][who],
         )
+
+    def _grid(self, bits: Tensor) -> Grid:
+        """Of a layer's weights, from their (M, 1, 1) bits."""
+        one = (bits == 1).to(self.dtype)
+        return Grid(
+            zero=0.5 * one,
+            per_level=(1 - one) / (2.0 ** (bits - 1) - 1).clamp_min(1),
+            learns=1 - one,
+            fixed=2 * BINARY * one,
+            limit=torch.where(one > 0, BINARY, math.inf),
+            # Brevitas passes a gradient through sign(w) · 0.1 times 0.1, and through rounding
+            # times 1.
+            slope=torch.where(one > 0, BINARY, 1.0),
+        )
+
+    def _act(self, bits: Tensor) -> Act:
+        """Of the activations behind a layer, from their (M, 1, 1) bits."""
+        one = bits == 1
+        zero = 0.5 * one.to(self.dtype)
+        if self.float_acts:
+            ones = torch.ones_like(bits)
+            return Act(zero, ones, torch.zeros_like(bits), -ones, ones)
+        levels = torch.where(one, 0.5, 2.0 ** (bits - 1))
+        low = torch.where(one, -1.0, -levels - 0.5)
+        high = torch.where(one, 0.0, below(levels - 0.5))
+        return Act(zero, levels, (bits > 1).to(self.dtype), low, high)
 
     def _steps(self) -> list[Tensor]:
         optimisers = [run.adam for run in self.runs] + [optimiser for _, _, optimiser in self.rest]
@@ -222,16 +248,14 @@ class Group:
             torch.stack([made[member.seed][layer] for member in self.members]).to(self.device)
             for layer in range(4)
         ]
-        for weights in layers:
-            weights.clamp_(-self.limit, self.limit)
+        for weights, grid in zip(layers, self.grids, strict=True):
+            weights.clamp_(-grid.limit, grid.limit)
         return layers
 
 
 def order(members: Sequence[Member]) -> list[Member]:
     """The members as a `Network` needs them: those with the same batches side by side."""
-    return sorted(
-        members, key=lambda m: (m.seed, m.dropout, m.learning_rate, m.weight_bits, m.act_bits)
-    )
+    return sorted(members, key=lambda member: member.sort_key)
 
 
 def _alike(keys: Sequence, longest: int) -> Iterator[slice]:

@@ -2,39 +2,39 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 from qbench.errors import UserError
 
 BITS = (*range(1, 9), 32)
+LAYERS = {"weight_bits": 4, "act_bits": 3}  # how many have weights, and activations behind them
+Bits = int | tuple[int, ...]
 
 
 class SweepError(UserError, ValueError):
     """What was asked cannot be trained: one sentence with the value and what is allowed."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Member:
     """One network of a sweep; everything in which members may differ.
 
-    `weight_bits` and `act_bits` are 1 to 8, or 32 for float32. The seed sets the initial weights,
-    the order of the images and the dropout; `learning_rate` is Adam's first.
+    `weight_bits` and `act_bits` are 1 to 8, or 32 for float32: a number for the whole network, or
+    one for each layer from the first, 1 to 8, of which four have weights and three an activation
+    behind them. Equal numbers are kept as one, so that a network has one name. The seed sets the
+    initial weights, the order of the images and the dropout; `learning_rate` is Adam's first.
     """
 
-    weight_bits: int
-    act_bits: int
+    weight_bits: Bits
+    act_bits: Bits
     seed: int = 0
     learning_rate: float = 0.01
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("weight_bits", "act_bits"):
-            bits = getattr(self, name)
-            if not _whole(bits) or bits not in BITS:
-                raise SweepError(
-                    f"{name} must be a whole number from 1 to 8, or 32 for float32, not {bits!r}."
-                )
+        for name in LAYERS:
+            object.__setattr__(self, name, _bits(name, getattr(self, name)))
         if not _whole(self.seed) or not 0 <= self.seed < 2**31:
             raise SweepError(f"seed must be a whole number from 0 to 2**31 - 1, not {self.seed!r}.")
         if not _number(self.learning_rate) or self.learning_rate <= 0:
@@ -43,11 +43,34 @@ class Member:
             )
         if not _number(self.dropout) or not 0 <= self.dropout < 1:
             raise SweepError(f"dropout must be at least 0 and below 1, not {self.dropout!r}.")
-        for field in fields(self):  # NumPy's numbers have no JSON
-            object.__setattr__(self, field.name, field.type(getattr(self, field.name)))
+        for name, kind in (("seed", int), ("learning_rate", float), ("dropout", float)):
+            object.__setattr__(self, name, kind(getattr(self, name)))  # NumPy's have no JSON
+
+    @property
+    def layer_bits(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Bits of the weights of all layers, and of the activations behind all but the last."""
+        pairs = ((getattr(self, name), count) for name, count in LAYERS.items())
+        weights, acts = ((b,) * count if isinstance(b, int) else b for b, count in pairs)
+        return weights, acts
+
+    @property
+    def sort_key(self) -> tuple:
+        """What `order` sorts by."""
+        return self.seed, self.dropout, self.learning_rate, *self.layer_bits
 
     def __str__(self) -> str:
-        return f"W{self.weight_bits}A{self.act_bits} seed {self.seed}"
+        return f"{named(self.weight_bits, self.act_bits)} seed {self.seed}"
+
+
+def named(weight_bits: Bits, act_bits: Bits) -> str:
+    """`W2A4`, or with bits by layer `W4-2-2-8 A3-2-2`."""
+    if isinstance(weight_bits, int) and isinstance(act_bits, int):
+        return f"W{weight_bits}A{act_bits}"
+    weights, acts = (
+        bits if isinstance(bits, int) else "-".join(map(str, bits))
+        for bits in (weight_bits, act_bits)
+    )
+    return f"W{weights} A{acts}"
 
 
 def grid(
@@ -103,6 +126,23 @@ def check(
                 f"not {epoch!r}."
             )
     return tuple(sorted({int(epoch) for epoch in asked}))
+
+
+def _bits(name: str, given: object) -> Bits:
+    """`given` in Python's own numbers: one, or several that are not all equal."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        count = LAYERS[name]
+        if len(given) != count or not all(_whole(one) and 1 <= one <= 8 for one in given):
+            raise SweepError(
+                f"{name} by layer must be {count} whole numbers from 1 to 8, not {list(given)!r}."
+            )
+        each = tuple(int(one) for one in given)
+        return each if len(set(each)) > 1 else each[0]
+    if not _whole(given) or given not in BITS:
+        raise SweepError(
+            f"{name} must be a whole number from 1 to 8, or 32 for float32, not {given!r}."
+        )
+    return int(given)
 
 
 def _whole(value: object) -> bool:

@@ -8,6 +8,9 @@ So the forward products are exact in float32, and in any format that holds 8 bit
 One expression serves all bit widths: code = round(x / s − z) + z, with z = 0 from 2 bits on and
 z = ½ at one bit, where it gives ±½.
 
+Each layer has its own bits of weights and activations, a number for every member: the grids and the
+activations' limits of a layer are (M, 1, 1). A network of equal bits is one whose layers agree.
+
 Symbols, for each layer: Q weight codes, s their step, A input codes, R = QA the products centred on
 their mean over the batch, c = s · (value of one input code), v = gain · R + offset what is rounded.
 """
@@ -57,8 +60,9 @@ class Network(Group):
         packed = [*grads[:3], self._pack(grads[3:])]
         for who, rate, optimiser in self.rest:
             optimiser([gradient[who] for gradient in packed], rate * share)
-        for weights in self.weights[1:]:
-            torch.minimum(torch.maximum(weights, -self.limit, out=weights), self.limit, out=weights)
+        for weights, grid in zip(self.weights[1:], self.grids[1:], strict=True):
+            torch.maximum(weights, -grid.limit, out=weights)
+            torch.minimum(weights, grid.limit, out=weights)
         return loss
 
     def finish(self, share: float) -> None:
@@ -98,7 +102,7 @@ class Network(Group):
         weights, gammas, betas, sigmas = ([None] * 4 for _ in range(4))
         leaked = 0.0  # what a change of the layer's input scale does: only through EPS
         for layer in (3, 2, 1, 0):
-            tape = tapes[layer]
+            tape, grid = tapes[layer], self.grids[layer]
             if layer < 3:
                 gradient = gradient.mul_(tape.passes)
             total = gradient.sum(-1, keepdim=True)
@@ -108,19 +112,19 @@ class Network(Group):
             if layer < 3:
                 inward = tape.gain * moment + self.beta[layer] * betas[layer]
                 change = leaked - inward.sum(1, keepdim=True)
-                sigmas[layer] = change / self.sigma[layer] * self.act_learns
+                sigmas[layer] = change / self.sigma[layer] * self.acts[layer].learns
             leak = tape.gain * moment * tape.leak  # Σ gradient of R · R
             leaked = leak.sum(1, keepdim=True)
             slope = tape.gain * tape.spread * along / -batch
             constant = tape.gain * total / -batch
             gradient = gradient.mul_(tape.gain).add_(constant).add_(tape.centred.mul_(slope))
             if layer == 0:
-                self._last = gradient.mul_(self.slope / tape.step), leak / tape.step, tape
+                self._last = gradient.mul_(grid.slope / tape.step), leak / tape.step, tape
                 continue
             weight = self._space(f"weight {layer}", *self.weights[layer].shape)
             bmm(gradient, tape.inputs.transpose(1, 2), weight)
-            weight.mul_(self.slope / tape.step)
-            self._scale_gradient(weight, self.weights[layer], leak / tape.step, tape, self.grid)
+            weight.mul_(grid.slope / tape.step)
+            self._scale_gradient(weight, self.weights[layer], leak / tape.step, tape, grid)
             weights[layer] = weight
             below = self._space(f"gradient {layer}", *tape.inputs.shape)
             gradient = bmm(tape.codes.transpose(1, 2), gradient, below)
@@ -151,10 +155,11 @@ class Network(Group):
                     (bmm if layer else mm)(codes, inputs, product)
                 inputs = product.mul_(gain).add_(offset)
                 if layer < 3:
-                    torch.maximum(inputs, self.act_low, out=inputs)
-                    torch.minimum(inputs, self.act_high, out=inputs)
+                    act = self.acts[layer]
+                    torch.maximum(inputs, act.low, out=inputs)
+                    torch.minimum(inputs, act.high, out=inputs)
                     if not self.float_acts:
-                        inputs.round_().add_(self.act_zero)
+                        inputs.round_().add_(act.zero)
             yield inputs.argmax(1)
 
     def inference(self, layer: int) -> tuple[Tensor, Tensor]:
@@ -162,7 +167,7 @@ class Network(Group):
         unit = PIXEL if layer == 0 else self._act_step(layer - 1)
         _, step, _ = self.quantised(layer)
         act_step = self._act_step(layer) if layer < 3 else 1.0
-        zero = self.act_zero if layer < 3 else 0.0
+        zero = self.acts[layer].zero if layer < 3 else 0.0
         gain = self.gamma[layer] / torch.sqrt(self.running_var[layer] + EPS) / act_step
         offset = self.beta[layer] / act_step - gain * self.running_mean[layer] - zero
         return gain * (step * unit), offset
@@ -178,7 +183,7 @@ class Network(Group):
         """
         weights = self.weights[layer]
         codes = self._space(f"codes {layer}", *weights.shape) if layer else None
-        return self._quantise(weights, self.grid, per_tensor=layer == 3, out=codes)
+        return self._quantise(weights, self.grids[layer], per_tensor=layer == 3, out=codes)
 
     def _quantise(
         self, weights: Tensor, grid: Grid, *, per_tensor: bool = False, out: Tensor | None = None
@@ -198,7 +203,7 @@ class Network(Group):
 
     def _act_step(self, layer: int) -> Tensor:
         """(M, 1, 1) value of one code of the activations after `layer`: |σ| / 2^(n−1)."""
-        return self.sigma[layer].abs() / self.act_levels
+        return self.sigma[layer].abs() / self.acts[layer].levels
 
     def _activate(self, layer: int, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """Codes after rounding and dropout, and 1 where a gradient passes both; spoils nothing.
@@ -206,11 +211,12 @@ class Network(Group):
         2^n codes, the range [−σ, σ − σ/2^(n−1)] learnt: Int8ActPerTensorFloatMinMaxInit of
         Brevitas. One bit: ±1, SignedBinaryActPerTensorConst. Float: HardTanh.
         """
-        inside = torch.maximum(v, self.act_low, out=self._space(f"inputs {layer}", *v.shape))
-        torch.minimum(inside, self.act_high, out=inside)
+        act = self.acts[layer]
+        inside = torch.maximum(v, act.low, out=self._space(f"inputs {layer}", *v.shape))
+        torch.minimum(inside, act.high, out=inside)
         passes = torch.eq(inside, v, out=self._space(f"passes {layer}", *v.shape)).mul_(keep)
         if not self.float_acts:
-            inside.round_().add_(self.act_zero)
+            inside.round_().add_(act.zero)
         return inside.mul_(keep), passes
 
     def _norm(
@@ -227,7 +233,7 @@ class Network(Group):
         self.running_var[layer].lerp_(variance * (batch / (batch - 1)), MOMENTUM)
         spread = scale * rstd
         gain = self.gamma[layer] * spread / act_step
-        zero = self.act_zero if layer < 3 else 0.0
+        zero = self.acts[layer].zero if layer < 3 else 0.0
         v = torch.mul(centred, gain, out=self._space("v", *centred.shape))
         v.add_(self.beta[layer] / act_step - zero)
         return Tape(None, centred, step, None, spread, EPS * rstd * rstd, gain), v
