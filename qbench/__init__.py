@@ -25,6 +25,7 @@ _ROOMS = (
     "execute",
     "faults",
     "files",
+    "gallery",
     "hardware",
     "ledger",
     "licences",

@@ -99,19 +99,22 @@ def _execute(profile: str, workers: int, recompute: bool, environment: Mapping[s
 
 def _stage() -> None:
     """Put together what Jupyter Book reads; files that are the same keep their time stamps."""
-    from qbench import pages, scoreboard, scoreboard_page
+    from qbench import gallery, pages, scoreboard, scoreboard_page
 
     staged: dict[str, bytes] = {"_config.yml": (paths.ROOT / "_config.yml").read_bytes()}
     for file in _files(paths.BOOK):
         staged[str(file.relative_to(paths.ROOT))] = file.read_bytes()
+    notebooks = {}
     for chapter in chapters.all_chapters():
         notebook = nbformat.read(EXECUTED / f"{chapter.name}.ipynb", as_version=4)
         notebook = numbering.number(_clean(notebook), int(chapter.name[:2]))
+        notebooks[chapter.name] = notebook
         staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(notebook).encode()
         for file in _files(EXECUTED / f"{chapter.name}_files"):  # see `paths.offered`
             staged[f"notebooks/{chapter.name}_files/{file.name}"] = file.read_bytes()
     judged = scoreboard_page.generated(scoreboard.chapters_said())
-    for name, text in (pages.generated() | judged).items():
+    shown = gallery.generated(notebooks)
+    for name, text in (pages.generated() | judged | shown).items():
         staged[f"book/generated/{name}"] = text.encode()
     for name, file in _offline_assets().items():
         staged[f"book/_static/{name}"] = file.read_bytes()

@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import onnx
 import pytest
@@ -88,6 +90,43 @@ def test_the_networks_of_chapter_07_can_be_downloaded(site):
         given = onnx.load(file).graph.input[0]
         shape = [axis.dim_value for axis in given.type.tensor_type.shape.dim]
         assert given.name == about["input"]["name"] and shape[1:] == about["input"]["shape"][1:]
+
+
+class Links(HTMLParser):
+    """The places that a page has, and those that it leads to."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.places, self.leads = {"", "top"}, []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("id", "name") and value:
+                self.places.add(value)
+            elif name in ("href", "src") and value and not re.match(r"[a-z]+:|//", value):
+                self.leads.append(value)
+
+
+def test_every_link_leads_somewhere(site):
+    pages = {file: Links(file) for file in site.rglob("*.html") if "_static" not in file.parts}
+    lost = []
+    for page, found in pages.items():
+        for lead in found.leads:
+            name, _, place = lead.partition("#")
+            target = (page.parent / unquote(name.partition("?")[0])).resolve() if name else page
+            known = pages[target].places if target in pages else {""}
+            if target.name == "scoreboard.html" and "=" in place:
+                continue  # a choice of its filter
+            if not target.exists() or unquote(place) not in known:
+                lost.append(f"{page.relative_to(site)}: {lead}")
+    assert lost == []
+    assert sum(len(found.leads) for found in pages.values()) > 1000
+
+
+def test_the_front_page_shows_three_figures(site):
+    front = (site / "book" / "intro.html").read_text(encoding="utf-8")
+    assert front.partition('class="qb-gallery"')[2].partition("</div>")[0].count("<svg") == 3
 
 
 def test_building_again_changes_nothing(site):
