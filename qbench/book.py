@@ -18,7 +18,7 @@ import nbformat
 
 from qbench import chapters, numbering, paths, provenance
 from qbench.errors import UserError
-from qbench.execute import Job, run_all
+from qbench.execute import Job, run_all, run_elsewhere
 from qbench.files import write_atomically
 
 EXECUTED = paths.EXECUTED
@@ -45,15 +45,17 @@ def build(
     workers: int = 2,
     recompute: bool = False,
     environment: Mapping[str, str] | None = None,
+    scheduler: str | None = None,
 ) -> Path:
     """Bring the book up to date and return the path of its index page.
 
-    `workers` chapters are executed at a time, and `environment` is what their kernels see besides.
+    `workers` chapters are executed at a time, and `environment` is what their kernels see besides;
+    with a `scheduler` whole chapters are executed by the workers of that cluster.
     A chapter is executed again when its notebook, its parameters, the library, the stored results
     or the published values changed. Raises `BookError` naming every chapter that failed.
     """
     started = time.perf_counter()
-    _execute(profile, workers, recompute, environment or {})
+    _execute(profile, workers, recompute, environment or {}, scheduler)
     _stage()
     stamp, state = SITE / "state", _digest(_files(SOURCE), provenance.versions())
     if INDEX.exists() and stamp.exists() and stamp.read_text() == state:
@@ -66,7 +68,13 @@ def build(
     return INDEX
 
 
-def _execute(profile: str, workers: int, recompute: bool, environment: Mapping[str, str]) -> None:
+def _execute(
+    profile: str,
+    workers: int,
+    recompute: bool,
+    environment: Mapping[str, str],
+    scheduler: str | None,
+) -> None:
     jobs, stamps = [], {}
     shared = [
         *_files(paths.ROOT / "qbench", "*.py"),
@@ -87,7 +95,11 @@ def _execute(profile: str, workers: int, recompute: bool, environment: Mapping[s
         return
     _say(f"executing {len(jobs)} of {len(chapters.all_chapters())} chapters ({profile})")
     settings = {"QBENCH_BOOK": "1", **({"QBENCH_RECOMPUTE": "1"} if recompute else {})}
-    outcomes = run_all(jobs, workers=workers, environment={**settings, **environment})
+    settings |= environment
+    if scheduler:
+        outcomes = run_elsewhere(jobs, scheduler=scheduler, environment=settings)
+    else:
+        outcomes = run_all(jobs, workers=workers, environment=settings)
     for outcome in outcomes:
         if not outcome.failure:
             stamp, state = stamps[outcome.job.label]

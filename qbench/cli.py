@@ -199,17 +199,34 @@ def _check_output(output: Path) -> None:
 @_profile("published")
 @click.option("--recompute", is_flag=True, help="Compute every stored result anew.")
 @_elsewhere
+@click.option("--whole", is_flag=True, help="Send whole chapters there instead of their parts.")
 @_jobs
 @_in_a_sentence
 def book(
-    profile: str, recompute: bool, scheduler: str | None, workers: int | None, jobs: int
+    profile: str,
+    recompute: bool,
+    scheduler: str | None,
+    workers: int | None,
+    whole: bool,
+    jobs: int,
 ) -> None:
     """Execute the chapters that changed, render the book, print the path of its first page."""
     from qbench import book as builder
-    from qbench import paths
+    from qbench import cluster, paths
 
+    if whole and not (scheduler or workers):
+        raise cluster.ClusterError(
+            "--whole needs --scheduler or --workers: where to send chapters."
+        )
     with _cluster(scheduler, workers) as there:
-        index = builder.build(profile=profile, workers=jobs, recompute=recompute, environment=there)
+        address = there.pop(cluster.VARIABLE) if whole else None
+        index = builder.build(
+            profile=profile,
+            workers=jobs,
+            recompute=recompute,
+            environment=there,
+            scheduler=address,
+        )
     click.echo(paths.shown(index))
 
 

@@ -9,9 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from qbench import ledger, paths
+from qbench.files import write_atomically
+
+THERE = "<where the partial notebook is>"  # in what a worker says of a failure
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,70 @@ def run_all(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(_run, job, settings) for job in jobs]
         return [future.result() for future in futures]
+
+
+def run_elsewhere(
+    jobs: Sequence[Job], *, scheduler: str, environment: Mapping[str, str] | None = None
+) -> list[Outcome]:
+    """`run_all` with every job as a whole on a worker of the cluster at `scheduler`.
+
+    Notebook, verdicts and offered files come back as if they had been executed here, and so do the
+    results that a chapter computed. What this machine has computed and not published does not
+    travel: a chapter that shows such results computes them again over there, one after another.
+    """
+    from qbench import cluster, store, workers
+
+    work = [
+        (job.label, job.source.read_bytes(), dict(job.parameters), job.verdicts is not None)
+        for job in jobs
+    ]
+    of = {job.label: job for job in jobs}
+    settings = {**(environment or {}), workers.AT_ONCE: "1"}
+    outcomes = {}
+    with cluster.environment({cluster.VARIABLE: scheduler}):
+        for label, seconds, failure, files, results in workers.sent(
+            _run_there, work, title="chapters", environment=settings
+        ):
+            job = of[label]
+            for name, content in files.items():
+                target = {"notebook": job.output, "verdicts": job.verdicts}.get(name)
+                target = target or paths.offered(label) / name.removeprefix("offered/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(target, content)
+            store.receive(results)
+            failure = failure.replace(THERE, paths.shown(job.output))
+            outcomes[label] = Outcome(job, seconds, failure)
+            said = "failed" if failure else f"done in {seconds:.1f} s"
+            print(f"[{label}] {said}", file=sys.stderr, flush=True)
+    return [outcomes[job.label] for job in jobs]
+
+
+def _run_there(
+    label: str, source: bytes, parameters: Mapping[str, Any], judged: bool
+) -> tuple[str, float, str, dict[str, bytes], dict[str, bytes]]:
+    """On a worker: label, seconds, failure, files and new results of a chapter."""
+    from qbench import cluster, store
+
+    before = {entry.key for entry in store.entries(paths.local_results())}
+    offered = paths.offered(label)
+    with TemporaryDirectory() as folder:
+        notebook, verdicts = Path(folder) / "source.ipynb", Path(folder) / "verdicts.jsonl"
+        notebook.write_bytes(source)
+        output = Path(folder) / f"{label}.ipynb"
+        job = Job(label, notebook, parameters, output, verdicts if judged else None)
+        with cluster.environment({ledger.VARIABLE: ""}):
+            outcome = _run(job, {})
+        files = {
+            name: file.read_bytes()
+            for name, file in (("notebook", output), ("verdicts", verdicts))
+            if file.exists()
+        }
+        failure = outcome.failure.replace(paths.shown(output), THERE)
+    if offered.is_dir():
+        files |= {f"offered/{file.name}": file.read_bytes() for file in offered.iterdir()}
+    found = store.entries(paths.local_results())
+    new = [entry.spec for entry in found if entry.key not in before]
+    return label, outcome.seconds, failure, files, store.packed(new)
 
 
 def recomputed(outcomes: Sequence[Outcome]) -> list[str]:

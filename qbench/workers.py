@@ -35,6 +35,7 @@ from tqdm import tqdm
 from qbench import cluster, provenance, store
 from qbench.errors import UserError
 
+AT_ONCE = "QBENCH_AT_ONCE"  # processes that a worker of a cluster may start: it is one of many
 ALONE = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # of a worker: one thread, no bar of its own
 LOSSES = 3  # of processes, one after another without any job done between them, until it is said
 AHEAD = 64  # jobs handed in at once: each carries what it reads
@@ -75,7 +76,8 @@ def run_each(
 
 def at_once(jobs: int, workers: int | None = None) -> int:
     """How many of so many jobs run at once: `workers`, by default as many as there are cores."""
-    return min(workers or int(provenance.machine()["cores"]), jobs)
+    most = int(os.environ.get(AT_ONCE) or provenance.machine()["cores"])
+    return min(workers or most, jobs)
 
 
 def elsewhere() -> bool:
