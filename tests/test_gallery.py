@@ -19,7 +19,11 @@ def chapter(*captions: str, number: int = 2):
 
 def test_each_figure_is_found_by_its_caption_and_links_to_its_place():
     notebooks = {
-        one.chapter: chapter("another", one.caption + " (3 seeds)", number=int(one.chapter[:2]))
+        one.chapter: chapter(
+            "another",
+            f"<b>{one.caption[:5]}</b>{one.caption[5:]} more",
+            number=int(one.chapter[:2]),
+        )
         for one in gallery.CHOSEN
     }
     text = gallery.generated(notebooks)["gallery.md"]

@@ -68,7 +68,7 @@ def html(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> str:
     unseen = "" if static else f"<noscript><p>{escape(alt)}</p></noscript>"
     return (
         f'<figure class="qb-figure" id="qb-{name}">\n'
-        f'<div class="qb-live" id="qb-{name}-live" role="img" aria-label="{escape(alt)}" hidden>'
+        f'<div class="qb-live" id="qb-{name}-live" role="group" aria-label="{escape(alt)}" hidden>'
         "</div>\n"
         f'<script type="application/json" class="qbench-figure">{data}</script>\n'
         f"{shown}{unseen}"
