@@ -32,6 +32,7 @@ UNWANTED = re.compile(
     rb'<link rel="preload" as="font"[^>]*>\n?'
     rb"|<script>const THEBE_JS_URL.*?</script>\n?"
     rb'|<script async="async" src="[^"]*sphinx-thebe\.js[^"]*"></script>\n?'
+    rb'| role="list"(?= class="citation-list")'  # of what are no list items
 )
 
 
