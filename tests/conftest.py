@@ -33,3 +33,18 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setenv("QBENCH_RECOMPUTE", "")  # a run with --recompute sets it in this process
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "published")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium; without it what needs it is skipped."""
+    names = ("chromium", "chromium-browser", "chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("Chromium is missing: install the package chromium to test the pages")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from dataclasses import asdict
 from math import inf
 
@@ -13,7 +12,6 @@ from qbench import parameters
 from qbench.studies import choice_page as shown
 from qbench.studies.choice import Wanted
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 MOST = 3
 
 
@@ -46,18 +44,6 @@ def file(tmp_path_factory):
     )
     file.write_text(f"{head}<main>{html}</main>", encoding="utf-8")
     return file
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing: install the package chromium to test the pages")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def opened(browser, file, **how):

@@ -3,7 +3,6 @@
 import getpass
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -30,7 +29,6 @@ PAGES = [
     "book/references",
     *(f"notebooks/{chapter.name}" for chapter in chapters.all_chapters()),
 ]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
 
 def build():
@@ -46,18 +44,6 @@ def site():
     index = Path(done.stdout.strip().splitlines()[-1]).absolute()
     assert index.exists()
     return index.parent
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing: install the package chromium to test the pages")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def barriers(page, theme):

@@ -7,7 +7,6 @@ import scoreboard_toy as toy
 
 from qbench import pages, paths, scoreboard, scoreboard_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 DIFFERS = ("stewart2021/claims:two_bit_catches_up", "ducasse2021/table_2:0")
 
 
@@ -33,18 +32,6 @@ def file(board, tmp_path_factory):
     page = folder / "book" / "scoreboard.html"
     page.write_text(f"<!doctype html><meta charset='utf-8'><main>{html}</main>", encoding="utf-8")
     return page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing: install the package chromium to test the pages")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def shown(page):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import parameters, paths
+from qbench import parameters, paths, plots
 from qbench.parameters import Choice
 from qbench.parameters.choice import CPU
 from qbench.plots.bundle import as_json
@@ -245,21 +245,7 @@ def _eased(
 # As HTML
 
 
-@dataclass(frozen=True)
-class Widget:
-    """The answer and the form as HTML; as text where there is no browser."""
-
-    html: str
-    text: str
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def widget(every: Offer, p: Choice) -> Widget:
+def widget(every: Offer, p: Choice) -> plots.Table:
     """The page's part: form, answer, the command that gives the same, data and script."""
     found = answer(every, p.dataset, p.device, Wanted.of(p), p.most_rows)
     html = (
@@ -271,7 +257,7 @@ def widget(every: Offer, p: Choice) -> Widget:
         f'<script type="application/json" class="qb-data">{as_json(data(every, p))}</script>\n'
         f"{_scripts()}\n</div>"
     )
-    return Widget(html, _text(found))
+    return plots.Table(html, _text(found))
 
 
 def _scripts() -> str:
