@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +70,48 @@ def address() -> str | None:
 
 @contextmanager
 def local(count: int) -> Iterator[str]:
-    """A cluster of `count` processes of this machine, one thread each; its scheduler's address."""
+    """A cluster of `count` processes of this machine, one thread each; its scheduler's address.
+
+    Raises `ClusterError` when they cannot be started.
+    """
     dask = _dask()
     # A process may die while it holds any job; the driver hands a lost one in again, and counts.
     settings = {"distributed.scheduler.allowed-failures": 10}
-    with (
-        dask.config.set(settings),
-        _dask("distributed").LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=50,
-        ) as made,
-    ):
-        yield made.scheduler_address
+    with dask.config.set(settings):
+        try:
+            with _deaf():
+                made = _dask("distributed").LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs=50,
+                )
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(
+                f"--workers {count}: they cannot be started ({str(error).rstrip('.')}). Often "
+                "memory does not suffice: ask for fewer."
+            ) from error
+        with made:
+            yield made.scheduler_address
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes and threads that are started within do not hear Ctrl-C, nor do their processes.
+
+    A terminal sends it to all of them; they end with the one that started them, and say nothing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # later it would open the ears of the thread that needs it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class FetchError(ConnectionError):
