@@ -187,7 +187,7 @@ def _whose(
     methods = {spec["method"] for spec in specs}
     found = [
         entry
-        for method in methods
+        for method in sorted(methods)
         for entry in store.entries(method=method, damaged=lambda _: None)
         if entry.spec["method"] == method
     ]
