@@ -15,6 +15,9 @@ from typing import Any
 from qbench import ledger, paths
 from qbench.files import write_atomically
 
+# Seconds for a kernel to start, or to hand over what a cell said: a busy machine takes its time, and
+# after papermill's own 4 the chapter would have failed. A kernel that dies is noticed at once.
+PATIENCE = 600
 THERE = "<where the partial notebook is>"  # in what a worker says of a failure
 
 
@@ -159,6 +162,8 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
             stderr_file=report,
             cwd=str(job.output.parent),
             report=report,
+            start_timeout=PATIENCE,
+            iopub_timeout=PATIENCE,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as error:
