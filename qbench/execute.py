@@ -15,7 +15,7 @@ from typing import Any
 from qbench import ledger, paths
 from qbench.files import write_atomically
 
-# Seconds for a kernel to start, or to hand over what a cell said: a busy machine takes its time, and
+# Seconds for a kernel to start, or to hand over what a cell said: a busy machine takes time, and
 # after papermill's own 4 the chapter would have failed. A kernel that dies is noticed at once.
 PATIENCE = 600
 THERE = "<where the partial notebook is>"  # in what a worker says of a failure
