@@ -200,8 +200,7 @@ def _loss(
 def _stored(network: Ternary) -> dict[str, int]:
     """`bits_<encoding>` of the codes of all layers, and `scales`."""
     codes = {
-        name: layer.weight.detach().to(torch.int8).numpy()
-        for name, layer in network.layers.items()
+        name: layer.weight.detach().to(torch.int8).numpy() for name, layer in network.layers.items()
     }
     sizes = coding.sizes(codes, encodings=ENCODINGS).groupby("encoding")["bits"].sum()
     found = {f"bits_{name}": int(sizes[name]) for name in ENCODINGS}

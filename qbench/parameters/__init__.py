@@ -15,6 +15,7 @@ from qbench.errors import UserError, nearest
 
 from .addnet import AddNet
 from .choice import Choice
+from .combining import Combining
 from .comparison import Comparison
 from .devices import Devices
 from .distillation import DistillationSurface, Evolution
@@ -33,6 +34,7 @@ __all__ = [
     "Assumed",
     "BitWidthSweep",
     "Choice",
+    "Combining",
     "Comparison",
     "DenseNetQkd",
     "Devices",
@@ -78,6 +80,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "15_comparison": Comparison,
     "16_choice": Choice,
     "17_mixed_precision": MixedPrecision,
+    "18_combining": Combining,
 }
 
 
