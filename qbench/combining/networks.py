@@ -55,7 +55,7 @@ def ternary_with_scales(
 
 
 def decomposed(model: nn.Module) -> nn.Module:
-    """`model`, changed in place, as it is deployed: codes of 8 bits meet the inputs, then scales."""
+    """`model`, changed in place, as it is deployed: inputs meet codes of 8 bits, sums scales."""
     for name, part in _parts(model).items():
         model.set_submodule(name, Decomposed(part.layer, part.weights))
     return model

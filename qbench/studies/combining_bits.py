@@ -133,3 +133,15 @@ def _line(row: dict[str, Any]) -> str:
 
 def _signed(value: float, half: float) -> str:
     return f"{value:+.2f}" + (f" ± {half:.2f}" if half == half else "")
+
+
+def alone(found: pd.DataFrame) -> pd.DataFrame:
+    """Test error (%) without a teacher: a row a width, a column for each way to find ranges."""
+    wide = found.pivot_table(index="bits", columns="quantiser", values="alone", sort=False)
+    wide = wide.rename(columns=RANGES).sort_index(ascending=False)
+    return wide.reset_index().rename_axis(columns=None)
+
+
+def described() -> str:
+    """The scale of those trainings, for a caption."""
+    return perceptrons.described(asked())

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from qbench import chapters, evolution, parameters, store
-from qbench.parameters import Combining, Evolution
+from qbench.parameters import Evolution
 
 from . import combining_devices_runs as runs
 from . import evolution as study
@@ -75,7 +75,7 @@ def winners(table: pd.DataFrame, device: str) -> pd.Series:
 def correlation(
     table: pd.DataFrame, one: str, other: str, *, resamples: int, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Spearman's rank correlation of two latencies, with a 95 % bootstrap interval over networks."""
+    """Spearman's rank correlation of two latencies, and its 95 % bootstrap interval."""
     pair = (table[one].to_numpy(float), table[other].to_numpy(float))
 
     def rank(a: np.ndarray, b: np.ndarray) -> float:
@@ -266,7 +266,26 @@ def answer_of_searches(beside: pd.DataFrame, device: str) -> str:
     slower = int((known["regret"] > 0).sum())
     return (
         f"**Evolved for {TITLES[device]}**: of {len(beside)} winners of the CPU's search, "
-        f"{len(known)} have a rival of at most their error in the search for the device itself, and "
+        f"{len(known)} have a rival of at most their error in the search for the device itself; "
         f"{slower} of these are slower there than that rival, by {known['regret'].mean():.0f} % on "
         f"average and {known['regret'].max():.0f} % at most."
+    )
+
+
+def axis(device: str) -> str:
+    """What an axis of its latencies is called."""
+    if device == MACS:
+        return "Multiply-accumulates (millions)"
+    return f"Latency, {TITLES[device]} (ms)"
+
+
+def self_agreement(p: Evolution) -> str:
+    """How well the CPU agrees with itself, as Markdown; empty where that is not stored."""
+    found = again(p)
+    if found is None:
+        return ""
+    return (
+        f"Measured once more, {found[1]} of these networks had a rank correlation of {found[0]:.3f} "
+        "with their own latencies on the CPU: noise of the measurement explains next to nothing of "
+        "what differs between devices."
     )
