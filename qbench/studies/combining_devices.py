@@ -285,7 +285,7 @@ def self_agreement(p: Evolution) -> str:
     if found is None:
         return ""
     return (
-        f"Measured once more, {found[1]} of these networks had a rank correlation of {found[0]:.3f} "
+        f"Measured once more, {found[1]} of these had a rank correlation of {found[0]:.3f} "
         "with their own latencies on the CPU: noise of the measurement explains next to nothing of "
         "what differs between devices."
     )
