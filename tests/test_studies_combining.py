@@ -1,4 +1,4 @@
-"""Chapter 18: gains over bits, the eight combinations, winners elsewhere and what they cost there."""
+"""Chapter 18: gains over bits, the eight combinations, winners elsewhere and their regret."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ def errors_of(gain):
     ("gain", "slope", "verdict", "said"),
     [
         (lambda bits: 4 - np.log2(bits), 1.0, "more", "A teacher helps more where"),
-        (lambda bits: np.log2(bits), -1.0, "less", "is not settled"),
+        (lambda bits: np.log2(bits), -1.0, "less", "it helps less in 2 of 2"),
     ],
 )
 def test_a_gain_that_grows_with_every_halving_is_found(gain, slope, verdict, said):
@@ -95,7 +95,7 @@ def made_up(seeds=4, both=0.0):
         rows.append(
             dict(zip(study.FACTORS, map(bool, (scales, sparse, taught)), strict=True))
             | {"seed": seed, "test_error": error + noise[scales, sparse, taught, seed]}
-            | {"zeros": 90.0 if sparse else 33.0, "scales": 9.0, "bits_ternary": 16_000.0}
+            | {"zeros": 90.0 if sparse else 33.0, "scale_count": 9.0, "bits_ternary": 16_000.0}
             | {"coding": "RLE" if sparse else "ternary", "bits": bits, "log_bits": np.log2(bits)}
         )
     return pd.DataFrame(rows)
@@ -152,6 +152,7 @@ def test_regret_is_never_below_0_and_0_for_what_wins_on_both(data):
     assert (same["regret"].abs() < 1e-9).all()
 
 
+@pytest.mark.filterwarnings("ignore")  # of a bootstrap over three networks
 def test_regret_by_hand():
     table = networks([1.0, 2.0, 3.0], [4.0, 6.0, 3.0], [30.0, 20.0, 10.0])
     found = ported.regret(table, "cpu", "there").set_index("phenotype")
@@ -177,12 +178,13 @@ def test_the_models_agree_with_the_archive_and_a_larger_core_is_quicker():
     for one in times.values():
         assert 0 < one[0] < one[1]
     for place in (0, 1):
+        assert times["dpu-b4096-no-ports"][place] <= times["dpu-b4096"][place]
         assert times["dpu-b4096"][place] < times["dpu-b1024"][place] < times["dpu-b512"][place]
     assert times["macs"][0] == pytest.approx(
         chapter_7.baseline_size("flex_student", "cifar10")[2] / 1e6
     )
     shares = [runs.waiting("flex_student", "cifar10", small, name) for name in runs.DPUS]
-    assert 0 <= shares[0] <= shares[1] <= shares[2] <= 1
+    assert 0 == shares[3] <= shares[0] <= shares[1] <= shares[2] <= 1
     with pytest.raises(ValueError, match="device must be one of dpu-b512"):
         runs.modelled("flex_student", "cifar10", small, "vpu")
 

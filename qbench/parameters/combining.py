@@ -20,8 +20,17 @@ from .types import (
     there_are,
 )
 
-Device = Literal["dpu-b512", "dpu-b1024", "dpu-b4096", "macs", "openvino", "onnxruntime", "pytorch"]
-MODELLED = ("dpu-b512", "dpu-b1024", "dpu-b4096", "macs")
+MODELLED = ("dpu-b512", "dpu-b1024", "dpu-b4096", "dpu-b4096-no-ports", "macs")
+Device = Literal[
+    "dpu-b512",
+    "dpu-b1024",
+    "dpu-b4096",
+    "dpu-b4096-no-ports",
+    "macs",
+    "openvino",
+    "onnxruntime",
+    "pytorch",
+]
 IMAGES = {
     "allowed": "a whole number of at least 1 and at most the training images that there are, "
     "or None"
@@ -74,7 +83,7 @@ class Combining(Parameters):
         0.5, ge=0, le=50, description="points of error that count as nothing, for additive"
     )
     devices: ListOf(Device) = Field(
-        ["dpu-b512", "dpu-b4096", "macs"],
+        ["dpu-b512", "dpu-b4096", "dpu-b4096-no-ports", "macs"],
         description="second devices: models of DPUs, a count, runtimes on this processor",
     )
     drawn: Device = Field(

@@ -51,7 +51,7 @@ def trained(p: Combining) -> pd.DataFrame:
     """Train all combinations with all seeds, or look them up: a row a training.
 
     Columns: `FACTORS` (booleans), `seed`, `valid_error` and `test_error` (%), `zeros` and `pruned`
-    (% of all weights), `weights`, `scales`, `bits_<encoding>`, and of what takes fewest `coding`,
+    (% of all weights), `scale_count`, `bits_<encoding>`, and of what takes fewest `coding`,
     `bits`, scales of 32 bits with it, and `log_bits`, their logarithm to the base 2. A training
     that diverged has no errors and no bits.
     """
@@ -70,11 +70,12 @@ def _last(table: pd.DataFrame) -> dict[str, Any]:
     numbers = ("valid_error", "test_error", "zeros", "pruned")
     sizes = [f"bits_{name}" for name in STORED]
     if not set(sizes) <= set(table):  # it diverged
-        return dict.fromkeys((*numbers, "scales", *sizes, "bits", "log_bits"), np.nan) | {
+        return dict.fromkeys((*numbers, "scale_count", *sizes, "bits", "log_bits"), np.nan) | {
             "coding": ""
         }
     row = table[table[sizes[0]].notna()].iloc[-1]
-    found = {name: float(row[name]) for name in (*numbers, "scales", *sizes)}
+    found = {name: float(row[name]) for name in (*numbers, *sizes)}
+    found["scale_count"] = float(row["scales"])
     coding = min(STORED, key=lambda name: row[f"bits_{name}"])
     bits = row[f"bits_{coding}"] + SCALE_BITS * row["scales"]
     return found | {"coding": coding, "bits": float(bits), "log_bits": float(np.log2(bits))}
@@ -96,7 +97,7 @@ def cells(table: pd.DataFrame, p: Combining) -> pd.DataFrame:
     """
     half = errors(table).half()
     means = table.groupby(list(FACTORS), sort=False)
-    found = means[["test_error", "zeros", "bits", "scales"]].mean()
+    found = means[["test_error", "zeros", "bits", "scale_count"]].mean()
     found["coding"] = means["coding"].agg(lambda one: one.mode().iat[0])
     found["weights"] = means["bits_ternary"].mean() / 2
     found = found.reset_index()
@@ -118,7 +119,7 @@ def cells_shown(found: pd.DataFrame, p: Combining) -> pd.DataFrame:
             "network": found["name"],
             "test error (%)": [_pm(*one) for one in zip(found["test_error"], half, strict=True)],
             "zeros (%)": found["zeros"],
-            "scales": found["scales"].round().astype(int),
+            "scales": found["scale_count"].round().astype(int),
             "smallest coding": found["coding"].map(CODINGS),
             "stored (kB)": found["kilobytes"],
             "bits a weight": found["bits"] / found["weights"],
@@ -150,22 +151,19 @@ def _clear(found: pd.DataFrame) -> list[str]:
 
 
 def departures(table: pd.DataFrame, p: Combining) -> pd.DataFrame:
-    """`Factorial.departures` of the errors, with `name` and `low` and `high` of the prediction."""
+    """`Factorial.departures` of the errors, with `name`, and `low` and `high`: the interval of the
+    difference, drawn around the prediction.
+    """
     found = errors(table).departures(p.margin)
     names = [" + ".join(one) for one in found["of"]]
     low, high = found["predicted"] - found["half"], found["predicted"] + found["half"]
     return found.assign(name=names, low=low, high=high)
 
 
-def predicted_beside_measured(found: pd.DataFrame) -> pd.DataFrame:
-    """`departures` as rows of a figure: `name`, `what`, `error`, `low`, `high` (%).
-
-    The interval is that of the difference of the two, drawn around what was predicted.
-    """
-    predicted = found.assign(what="if changes added up", error=found["predicted"])
-    measured = found.assign(what="measured", error=found["measured"], low=np.nan, high=np.nan)
-    columns = ["name", "what", "error", "low", "high"]
-    return pd.concat([predicted, measured])[columns].reset_index(drop=True)
+def ends(found: pd.DataFrame) -> list[float]:
+    """The least and the greatest error of `departures`, intervals included."""
+    every = found[["low", "high", "predicted", "measured"]]
+    return [float(every.min().min()), float(every.max().max())]
 
 
 def departures_shown(found: pd.DataFrame) -> pd.DataFrame:

@@ -115,11 +115,17 @@ def answer(found: pd.DataFrame, slope: pd.DataFrame) -> str:
         said = "**A teacher helps more where the student has fewer bits**"
     elif len(more):
         said = f"**A teacher helps more with fewer bits in {len(more)} of {len(slope)} settings**"
+    elif (less := int((slope["verdict"] == "less").sum())) and len(slope):
+        said = (
+            "**A teacher does not help more where the student has fewer bits; it helps less in "
+            f"{less} of {len(slope)} settings**"
+        )
     else:
         said = "**That a teacher helps more where the student has fewer bits is not settled**"
     return (
         f"{said} ({'; '.join(lines)}). Of {len(found)} gains over training alone for as long, "
-        f"{len(clear)} are above 0 beyond what seeds explain, {len(worse)} below."
+        f"{len(clear)} are above 0 beyond what seeds explain, {len(worse)} below; intervals are "
+        "95 % each, so that one in twenty may be so by luck."
     )
 
 

@@ -25,6 +25,7 @@ TITLES = {
     "dpu-b512": "DPU B512 (model)",
     "dpu-b1024": "DPU B1024 (model)",
     "dpu-b4096": "DPU B4096 (model)",
+    "dpu-b4096-no-ports": "DPU B4096, data never waiting (model)",
     MACS: "multiply-accumulates (count)",
     "openvino": "CPU (OpenVINO, here)",
     "onnxruntime": "CPU (ONNX Runtime, here)",
@@ -242,11 +243,11 @@ def why(table: pd.DataFrame, p: Evolution, devices: Sequence[str]) -> str:
     space, lines = SPACES[p.student], []
     genotypes = table[list(space.names)].to_numpy(int).tolist()
     for device in devices:
-        if device in runs.DPUS:
+        if runs.DPUS.get(device, ("", "none"))[1] != "none":
             shares = [
                 runs.waiting(p.student, p.dataset, space.decode(one), device) for one in genotypes
             ]
-            lines.append(f"{np.mean(shares):.0%} on a {runs.DPUS[device]}")
+            lines.append(f"{np.mean(shares):.0%} on a {runs.DPUS[device][0]}")
     if not lines:
         return ""
     return (

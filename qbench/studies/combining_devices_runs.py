@@ -24,8 +24,14 @@ from qbench.runtimes import backends, throughput
 from . import evolution_runs
 from .evolution_networks import MACS, SPACES, sizes
 
-#: Devices whose latency is a formula: cores of DPUCZDX8G on a ZCU102, and none at all.
-DPUS = {"dpu-b512": "B512", "dpu-b1024": "B1024", "dpu-b4096": "B4096"}
+#: Devices whose latency is a formula: cores of DPUCZDX8G on a ZCU102, and how their data ports
+#: count (`dpu_speed.performance`); and no device at all.
+DPUS = {
+    "dpu-b512": ("B512", "overlapped"),
+    "dpu-b1024": ("B1024", "overlapped"),
+    "dpu-b4096": ("B4096", "overlapped"),
+    "dpu-b4096-no-ports": ("B4096", "none"),
+}
 MODELS = (*DPUS, MACS)
 #: Runtimes that are measured on the machine at hand, one image at a time.
 RUNTIMES = ("openvino", "onnxruntime", "pytorch")
@@ -110,18 +116,21 @@ def modelled(student: str, dataset: str, phenotype: Phenotype, device: str) -> f
     """Latency of one image on a device of `MODELS` by its model, ms; of `macs` millions.
 
     A core of the DPU runs the layers at 8 bits one after the other; a layer takes what its
-    multipliers or its data ports take, whichever is more. Raises `HardwareError` for another name.
+    multipliers or its data ports take, whichever is more, or the multipliers alone. Raises
+    `HardwareError` for another name.
     """
     if device not in MODELS:
         raise HardwareError(f"device must be one of {', '.join(MODELS)}, not {device!r}.")
     layers = _layers(student, dataset, phenotype)
     if device == MACS:
         return sum(one.mw * one.mh * one.vectors for one in layers) / 1e6
-    return dpu_speed.performance(layers, core(device), memory="overlapped").latency_ms
+    return dpu_speed.performance(layers, core(device), memory=DPUS[device][1]).latency_ms
 
 
 def waiting(student: str, dataset: str, phenotype: Phenotype, device: str) -> float:
     """Share of that latency, on a DPU, in layers whose bytes take longer than their products."""
+    if DPUS[device][1] == "none":
+        return 0.0
     rows = dpu_speed.by_layer(_layers(student, dataset, phenotype), core(device))
     slower = rows[["cycles", "port_cycles"]].max(axis=1)
     return float(slower[rows["bound"] == "ports"].sum() / slower.sum())
@@ -129,7 +138,7 @@ def waiting(student: str, dataset: str, phenotype: Phenotype, device: str) -> fl
 
 def core(device: str) -> Dpu:
     """One core of a DPU of `DPUS`, on a ZCU102 as the thesis has it."""
-    return Dpu(DPUS[device], 1)
+    return Dpu(DPUS[device][0], 1)
 
 
 @lru_cache(maxsize=4096)
