@@ -53,6 +53,7 @@ _ROOMS = (
     "speed_distillation",
     "speed_processes",
     "speed_rounding",
+    "speed_tables",
     "store",
     "studies",
     "sweep",
