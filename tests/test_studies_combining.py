@@ -10,6 +10,7 @@ from store_toy import empty_stores
 
 from qbench import parameters, store
 from qbench.combining import runs as combining_runs
+from qbench.errors import UserError
 from qbench.parameters import ParameterError
 from qbench.studies import combining as study
 from qbench.studies import combining_bits as by_bits
@@ -255,3 +256,16 @@ def test_wrong_parameters_are_one_sentence(wrong, said):
     with pytest.raises(ParameterError, match=said) as refused:
         asked(**wrong)
     assert "\n" not in str(refused.value)
+
+
+def test_latencies_of_runtimes_are_measured_by_turns_and_stored(tmp_path, monkeypatch):
+    empty_stores(tmp_path, monkeypatch)
+    monkeypatch.setattr(runs, "SECONDS", 0.01)
+    space = SPACES["flex_student"]
+    pair = [list(space.baseline), space.repair([5, 4] + [999] * 9)]
+    found = runs.latencies("flex_student", "mnist5k", pair, "pytorch")
+    assert list(found.index) == [str(space.decode(one)) for one in pair] and (found > 0).all()
+    assert found.iloc[0] < found.iloc[1]
+    assert runs.latencies("flex_student", "mnist5k", pair, "pytorch").equals(found)
+    with pytest.raises(UserError, match="runtime must be one of pytorch"):
+        runs.timed(student="flex_student", dataset="mnist5k", networks=pair, runtime="vpu")

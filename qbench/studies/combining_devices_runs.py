@@ -89,7 +89,7 @@ def evolved(
     space, errors = SPACES[search["student"]], dict(known)
     folder = checkpoint or evolution_runs.networks_of(search)
     trainer = evolution_runs.Evaluator(
-        search["student"], evolution_runs._training(search), MACS, folder / "networks"
+        search["student"], evolution_runs.training_of(search), MACS, folder / "networks"
     )
 
     def evaluate(new: Sequence[Phenotype], keep: Any) -> None:
