@@ -241,6 +241,8 @@ def test_two_searches_compare_what_was_ported_with_what_was_evolved_there():
         ({"eta": 0.3}, "eta must be a number above dense_eta and below 1, not 0.3: dense_eta is"),
         ({"alpha": 1}, "alpha must be .* below 1, not 1: with 1 nobody listens"),
         ({"teacher_images": 100}, "teacher_images must be .*not 100: images is 200"),
+        ({"images": 300}, "teacher_images must be .*not 200: images is 300"),
+        ({"dense_eta": 0.95}, "eta must be a number above dense_eta and below 1, not 0.9"),
         ({"drawn": "pytorch"}, "drawn must be one of devices, not 'pytorch': devices are"),
         (
             {"devices": "pytorch", "drawn": "pytorch", "evolve": True},

@@ -100,7 +100,8 @@ def check(chapter: str, /, **values: Any) -> Parameters:
         allowed = {name: text for name, text, _, _ in describe(chapter)}
         sentences = []
         for name in reversed(faults):
-            value, said = values[name], faults[name].get("ctx", {}).get("error")
+            value = values.get(name, model.model_fields[name].default)  # beside another's value
+            said = faults[name].get("ctx", {}).get("error")
             near = _nearest(model, name, value)
             usual = f"{name} must be {allowed[name]}, not {_said(value)}{near}."
             sentences.append(f"{usual[:-1]}: {said}" if isinstance(said, Refused) else usual)

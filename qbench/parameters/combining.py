@@ -63,7 +63,7 @@ class Combining(Parameters):
         200,
         description="its training images; None: all",
         json_schema_extra={
-            "allowed": "a whole number, no fewer than images and at most the training images that "
+            "allowed": "a whole number of at least images and at most the training images that "
             "there are, or None"
         },
     )
