@@ -8,16 +8,20 @@ them into its own cache, once. Dask lets whoever reaches a scheduler run code: k
 that you trust, or use its TLS (`tls://`).
 """
 
+import asyncio
 import hashlib
+import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -66,34 +70,96 @@ def address() -> str | None:
 
 @contextmanager
 def local(count: int) -> Iterator[str]:
-    """A cluster of `count` processes of this machine, one thread each; its scheduler's address."""
+    """A cluster of `count` processes of this machine, one thread each; its scheduler's address.
+
+    Raises `ClusterError` when they cannot be started.
+    """
     dask = _dask()
     # A process may die while it holds any job; the driver hands a lost one in again, and counts.
     settings = {"distributed.scheduler.allowed-failures": 10}
-    with (
-        dask.config.set(settings),
-        _dask("distributed").LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=50,
-        ) as made,
-    ):
-        yield made.scheduler_address
+    with dask.config.set(settings):
+        try:
+            with _deaf():
+                made = _dask("distributed").LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs=50,
+                )
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(
+                f"--workers {count}: they cannot be started ({str(error).rstrip('.')}). Often "
+                "memory does not suffice: ask for fewer."
+            ) from error
+        with made:
+            yield made.scheduler_address
 
 
-def executor() -> Executor:
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes and threads that are started within do not hear Ctrl-C, nor do their processes.
+
+    A terminal sends it to all of them; they end with the one that started them, and say nothing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # later it would open the ears of the thread that needs it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class FetchError(ConnectionError):
+    """A result was computed over there and could not be fetched."""
+
+
+class _Executor(Executor):
+    """As a client's own, whose futures never end when a result cannot be fetched."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.connection = client, client.scheduler_comm
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
+        # Not pure: the same job handed in again must be computed again, not taken for the lost one.
+        there = self.client.submit(function, *arguments, **named, pure=False)
+        return asyncio.run_coroutine_threadsafe(_outcome(there), self.client.loop.asyncio_loop)
+
+    def connected(self) -> bool:
+        """Whether the scheduler is still there: one that comes back knows nothing of the jobs."""
+        return self.client.status == "running" and self.client.scheduler_comm is self.connection
+
+
+async def _outcome(there: Any) -> Any:
+    await there.exception()  # it has ended, however
+    finished = there.status == "finished"
+    try:
+        return await there
+    except OSError as error:
+        if finished:
+            await asyncio.sleep(1)  # until the client knows whether its scheduler is there
+            raise FetchError(str(error)) from error
+        raise
+
+
+def executor() -> _Executor:
     """An executor of the cluster at `address()`; raises `ClusterError` where none answers."""
-    # Not pure: the same job handed in again must be computed again, not taken for the lost one.
-    return _client(check(address() or ""), os.getpid()).get_executor(pure=False)
+    client = _client(check(address() or ""), os.getpid())
+    if client.status != "running":  # any more
+        _client.cache_clear()
+        client = _client(address(), os.getpid())
+    return _Executor(client)
 
 
 @cache
 def _client(where: str, process: int) -> Any:
     """One connection a process."""
     distributed = _dask("distributed")
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the rest is in sentences
     try:
         client = distributed.Client(where, timeout=SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -114,10 +180,10 @@ def gone() -> ClusterError:
 
 
 def lost() -> tuple[type[BaseException], ...]:
-    """What a future of Dask raises whose worker is gone; nothing where Dask was not used."""
+    """What a future of ours raises whose job is to be done again: its worker or result is gone."""
     if "distributed" not in sys.modules:
-        return ()
-    return (_dask("distributed").scheduler.KilledWorker,)
+        return (FetchError,)
+    return FetchError, _dask("distributed").scheduler.KilledWorker
 
 
 def fingerprint() -> dict[str, str]:

@@ -15,6 +15,9 @@ from typing import Any
 from qbench import ledger, paths
 from qbench.files import write_atomically
 
+# Seconds for a kernel to start, or to hand over what a cell said: a busy machine takes time, and
+# after papermill's own 4 the chapter would have failed. A kernel that dies is noticed at once.
+PATIENCE = 600
 THERE = "<where the partial notebook is>"  # in what a worker says of a failure
 
 
@@ -97,7 +100,7 @@ def _run_there(
     """On a worker: label, seconds, failure, files and new results of a chapter."""
     from qbench import cluster, store
 
-    before = {entry.key for entry in store.entries(paths.local_results())}
+    before = set(store.keys(paths.local_results()))
     offered = paths.offered(label)
     with TemporaryDirectory() as folder:
         notebook, verdicts = Path(folder) / "source.ipynb", Path(folder) / "verdicts.jsonl"
@@ -114,9 +117,9 @@ def _run_there(
         failure = outcome.failure.replace(paths.shown(output), THERE)
     if offered.is_dir():
         files |= {f"offered/{file.name}": file.read_bytes() for file in offered.iterdir()}
-    found = store.entries(paths.local_results())
-    new = [entry.spec for entry in found if entry.key not in before]
-    return label, outcome.seconds, failure, files, store.packed(new)
+    new = [key for key in store.keys(paths.local_results()) if key not in before]
+    results = store.packed(store.lookup(key).spec for key in new)
+    return label, outcome.seconds, failure, files, results
 
 
 def recomputed(outcomes: Sequence[Outcome]) -> list[str]:
@@ -159,6 +162,8 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
             stderr_file=report,
             cwd=str(job.output.parent),
             report=report,
+            start_timeout=PATIENCE,
+            iopub_timeout=PATIENCE,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as error:

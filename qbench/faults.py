@@ -21,12 +21,15 @@ TESTS = (
     "test_faults_disk.py",
     "test_faults_time.py",
     "test_faults_input.py",
+    "test_faults_files.py",
     "test_store_interruptions.py",
     "test_training_resumed.py",
     "test_sweep_resumed.py",
     "test_evolution_resumed.py",
 )
 COLUMNS = ["fault", "injected", "times", "outcome"]
+ERROR = 2  # the file descriptor of standard error: minutes without a sign would look like a fault
+HOUR = 3600.0  # seconds that the tests may take: a fault must not end in waiting
 
 
 class FaultsError(UserError, RuntimeError):
@@ -37,8 +40,9 @@ class FaultsError(UserError, RuntimeError):
 def suite() -> pd.DataFrame:
     """Run `TESTS`: a row for each fault that was injected, in the order of the tests.
 
-    Columns: `fault`, `injected` (how), `times` (how often) and `outcome` (of every time). Raises
-    `FaultsError` when a test fails: then there is no table.
+    Columns: `fault`, `injected` (how), `times` (how often) and `outcome` (of every time). What the
+    tests say goes to standard error. Raises `FaultsError` when one fails, or when they take longer
+    than `HOUR`: then there is no table.
     """
     files = [paths.ROOT / "tests" / name for name in TESTS]
     if missing := next((file for file in files if not file.exists()), None):
@@ -47,13 +51,14 @@ def suite() -> pd.DataFrame:
         noted = Path(folder) / "noted.jsonl"
         environment = {**os.environ, "QBENCH_FAULTS": str(noted), "QBENCH_RECOMPUTE": ""}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
-        done = subprocess.run(
-            command, cwd=paths.ROOT, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        if done.returncode:
-            print(done.stdout, file=sys.stderr)
-            last = done.stdout.strip().splitlines()[-1:]
-            raise FaultsError(f"the tests of faults failed ({''.join(last).strip('= ')}).")
+        try:
+            subprocess.run(
+                command, cwd=paths.ROOT, env=environment, stdout=ERROR, timeout=HOUR, check=True
+            )
+        except subprocess.CalledProcessError:
+            raise FaultsError("a test of faults failed: what it says is above.") from None
+        except subprocess.TimeoutExpired:
+            raise FaultsError(f"the tests of faults took longer than {HOUR:g} s.") from None
         rows = [json.loads(row) for row in noted.read_text(encoding="utf-8").splitlines()]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -69,7 +69,8 @@ def _checked(topic: str, title: str, number: int | None) -> int:
         )
     if not title.strip() or re.search(r'["\\\n|]', title):
         raise NewChapterError(f"the title must be one line without quotes, \\ or |, not {title!r}.")
-    taken = sorted(int(name[:2]) for name in CHAPTERS)
+    there = {file.name for file in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")}
+    taken = sorted({int(name[:2]) for name in [*CHAPTERS, *there]})  # also made in this process
     number = taken[-1] + 1 if number is None else number
     if number in taken or not 1 <= number <= 99:
         raise NewChapterError(

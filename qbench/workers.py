@@ -39,6 +39,7 @@ AT_ONCE = "QBENCH_AT_ONCE"  # processes that a worker of a cluster may start: it
 ALONE = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # of a worker: one thread, no bar of its own
 LOSSES = 3  # of processes, one after another without any job done between them, until it is said
 AHEAD = 64  # jobs handed in at once: each carries what it reads
+LOOK = 2.0  # seconds without any job done, after which to see whether there is still a scheduler
 _used: Executor | None = None
 
 
@@ -161,7 +162,7 @@ def in_processes(
 
 
 def _done(
-    start: Callable[[], AbstractContextManager[Executor]],
+    start: Callable[[], AbstractContextManager[tuple[Executor, Callable[[], bool]]]],
     call: Callable[..., tuple[Any, ...]],
     jobs: Sequence[tuple[Any, ...]],
     *,
@@ -171,22 +172,28 @@ def _done(
     """The results of the calls of `jobs` in the order in which they are done.
 
     A call whose process is lost is made once more; raises `WorkerError` when that leads nowhere.
+    `start` gives an executor, and what tells whether those who compute are still there.
     """
     waiting, losses = deque(jobs), 0
     with tqdm(desc=title, total=len(jobs), leave=leave, unit="training") as bar:
         while waiting:
             running: dict[Future, tuple[Any, ...]] = {}
-            with start() as pool:
+            with start() as (pool, there):
                 try:
                     while waiting or running:
                         while waiting and len(running) < AHEAD:
                             future = pool.submit(*call(*waiting[0]))
                             running[future] = waiting.popleft()
-                        for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        done = wait(running, LOOK, return_when=FIRST_COMPLETED).done
+                        if not done and not there():
+                            raise CancelledError
+                        for future in done:
                             try:
                                 result = future.result()
                             except cluster.lost() as error:  # this job's; the others go on
                                 waiting.append(running.pop(future))
+                                if not there():
+                                    raise CancelledError from None
                                 losses = _another(losses, title, error)
                                 continue
                             del running[future]
@@ -215,15 +222,19 @@ def _another(losses: int, title: str, error: BaseException) -> int:
 
 
 @contextmanager
-def _executor_here(count: int) -> Iterator[Executor]:
+def _executor_here(count: int) -> Iterator[tuple[Executor, Callable[[], bool]]]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent) as pool:
-        yield pool
+        yield pool, lambda: True  # a pool tells of itself when it is broken
 
 
 @contextmanager
-def _executor_elsewhere() -> Iterator[Executor]:
-    yield _used or cluster.executor()
+def _executor_elsewhere() -> Iterator[tuple[Executor, Callable[[], bool]]]:
+    if _used:
+        yield _used, lambda: True
+    else:
+        mine = cluster.executor()
+        yield mine, mine.connected
 
 
 def _end_with_parent() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from faults_toy import line, noted
 
 from qbench import paths, store
@@ -46,10 +47,16 @@ def test_a_clock_that_goes_backwards_while_a_result_is_computed(results, monkeyp
     )
 
 
-def test_ctrl_c_ends_a_run_with_a_sentence_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize(
+    ("where", "begun"),
+    [((), "step"), (("--workers", "1"), "study.run")],
+    ids=["here", "on a cluster"],
+)
+def test_ctrl_c_ends_a_run_with_a_sentence_and_leaves_no_process(tmp_path, where, begun):
     """As the terminal does it: SIGINT to every process of the command."""
-    command = [sys.executable, "-m", "qbench", "run", "02", "-p", "epochs", "1000"]
+    command = [sys.executable, "-m", "qbench", "run", "02", "-p", "epochs", "1000", *where]
     environment = {**os.environ, "QBENCH_RESULTS": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
+    environment["QBENCH_WORKER"] = str(tmp_path / "worker")
     process = subprocess.Popen(
         [*command, "-o", str(tmp_path / "out.ipynb")],
         cwd=tmp_path,
@@ -60,10 +67,13 @@ def test_ctrl_c_ends_a_run_with_a_sentence_and_leaves_no_process(tmp_path):
     )
     try:
         said = ""
-        while "step" not in said:  # the bar of a training
+        while begun not in said:  # the bar of a training, or the cell that sends them
             line = process.stderr.readline()
             assert line, said
             said += line
+        while where and not [*tmp_path.glob("worker/*/unfinished")]:
+            assert process.poll() is None
+            time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
         _, rest = process.communicate(timeout=240)
     finally:
@@ -74,4 +84,5 @@ def test_ctrl_c_ends_a_run_with_a_sentence_and_leaves_no_process(tmp_path):
     assert "Traceback" not in said + rest
     told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(tmp_path) not in told, "a kernel goes on without it"
-    noted("Ctrl-C in the middle of a training", "SIGINT", 1, "clear sentence, no process left")
+    what = "of jobs on a cluster of this machine" if where else "of a training"
+    noted(f"Ctrl-C in the middle {what}", "SIGINT", 1, "clear sentence, no process left")

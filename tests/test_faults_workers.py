@@ -139,6 +139,45 @@ def test_a_driver_killed_and_started_again(on_cluster, results):
     noted("the driver is killed and started again", "SIGKILL", 1, "right result")
 
 
+def test_a_scheduler_that_is_killed_is_a_sentence(results, tmp_path, monkeypatch):
+    """With all of its workers; what had come back is stored, and the next call says so again."""
+    announcing = tmp_path / "announced"
+    announcing.mkdir()
+    (tmp_path / "hold").touch()  # the last jobs cannot end before it is killed
+    over_there = {
+        "QBENCH_WORKER": str(tmp_path / "worker"),
+        "QBENCH_ANNOUNCE": str(announcing),
+        "PYTHONPATH": os.pathsep.join(map(str, (paths.ROOT, faults_toy.HERE))),
+    }
+    made = subprocess.Popen(
+        [sys.executable, str(faults_toy.HERE / "faults_toy.py"), "cluster"],
+        env=os.environ | over_there,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    monkeypatch.setattr(cluster, "SECONDS", 2)
+    try:
+        monkeypatch.setenv(cluster.VARIABLE, made.stdout.readline().strip())
+        with Killing(lambda: [made.pid] if len(os.listdir(announcing)) > 3 else []) as killing:
+            with pytest.raises(ClusterError, match="is gone, .* run again to compute the rest"):
+                workers.run_each(line, LINES, title="lines")
+    finally:
+        made.kill()
+        made.wait()
+    assert killing.killed == 1 and 0 < len(list(store.entries())) < len(LINES)
+    with pytest.raises(ClusterError, match="^the scheduler tcp://.* does not answer"):
+        workers.run_each(line, LINES, title="lines")
+    monkeypatch.delenv(cluster.VARIABLE)
+    assert correct(workers.run_each(line, LINES, workers=1, title="lines"))
+    noted(
+        "the scheduler and all its workers are killed",
+        "SIGKILL",
+        1,
+        "clear sentence, and the rest is computed by the next run",
+    )
+
+
 def test_evolution_whose_workers_are_killed_all_the_time(on_cluster):
     """One a second, once something has been evaluated since: the undisturbed search's archive."""
     import psutil

@@ -54,3 +54,13 @@ def test_a_sweep_of_a_thousand_members_is_divided_by_memory():
     assert sorted(map(str, members)) == sorted(str(one) for group in groups for one in group)
     assert max(map(len, groups)) * size <= MEMORY
     assert 1000 * size / MEMORY <= len(groups) <= 2 + 1008 * size / MEMORY, "no more than need be"
+
+
+def test_a_sweep_of_a_thousand_members_trains_in_the_memory_of_a_hundred():
+    members = grid([1, 2, 3, 4], [2, 4, 8, 32], list(range(63)))
+    toy, how = images(40), {"epochs": 1, "batch_size": 20, "hidden": 8}
+    size = member_bytes(toy.train.images.shape[1], 8, 20)
+    outcome = run(members, toy, memory=100 * size, **how)
+    assert max(len(network.members) for network in outcome.networks) <= 100
+    assert set(outcome.tables) == set(members)
+    same_networks(run(members[:3], toy, **how), outcome)

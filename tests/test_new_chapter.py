@@ -86,3 +86,15 @@ def test_a_file_without_a_place_for_the_entry_is_named_and_nothing_is_written(
     with pytest.raises(new_chapter.NewChapterError, match="README.md has no chapter behind which"):
         new_chapter.create("grey_levels", TITLE)
     assert "grey_levels" not in (tmp_path / "book" / "_toc.yml").read_text()
+
+
+def test_chapters_made_in_one_process_have_numbers_of_their_own(tmp_path, monkeypatch):
+    entries = ("qbench/parameters/__init__.py", "notebooks/profiles.yml", "book/_toc.yml")
+    for file in (*entries, "book/intro.md", "README.md", "qbench/studies/-", "tests/-"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        if not file.endswith("-"):
+            shutil.copy(paths.ROOT / file, tmp_path / file)
+    for name, folder in (("ROOT", ""), ("NOTEBOOKS", "notebooks"), ("BOOK", "book")):
+        monkeypatch.setattr(paths, name, tmp_path / folder)
+    first, second = (new_chapter.create(f"levels_{one}", TITLE)[0].name for one in "ab")
+    assert int(second[:2]) == int(first[:2]) + 1

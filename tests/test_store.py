@@ -256,6 +256,23 @@ def test_publishing_again_replaces(stored, spec, home, monkeypatch):
     assert store.publish(published) == published, "publishing what is published does no harm"
 
 
+def test_what_is_published_already_is_left_as_it_is(stored):
+    published = store.publish(stored)
+    before = [file.stat().st_ino for file in (published.file, published.table_file)]
+    store.publish(stored)
+    assert [file.stat().st_ino for file in (published.file, published.table_file)] == before
+    for file in (published.table_file, published.file):
+        file.write_bytes(b"{")
+        assert store.publish(stored).table().equals(ramp()), "a damaged copy is replaced"
+
+
+def test_keys_are_told_without_reading_any_result(stored):
+    store.run(ramp, rows=4)
+    stored.file.write_text("{")
+    assert len(store.keys(paths.local_results())) == 2
+    assert store.keys(paths.PUBLISHED) == []
+
+
 @pytest.mark.parametrize("content", [None, b"", b"PAR1PAR1"])
 def test_a_damaged_table_is_not_published(stored, home, content):
     stored.table_file.unlink()

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import workers_toy
+from faults_toy import LINES, line
 
-from qbench import paths, workers
+from qbench import paths, store, workers
 
 
 def test_each_job_is_done_in_a_process_of_one_thread(tmp_path, monkeypatch):
@@ -53,3 +56,18 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
     while any(state(one)[:1] not in ("", "Z") for one in started):
         assert time.monotonic() < patience, "they go on without it"
         time.sleep(0.05)
+
+
+def test_anything_that_offers_an_executor_does_what_this_process_would(
+    results, tmp_path, monkeypatch
+):
+    """Its processes keep results of their own; those of the driver are written by the driver."""
+    monkeypatch.setenv("QBENCH_WORKER", str(tmp_path / "worker"))
+    asked = LINES[:3]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, workers.use(pool):
+        tables = workers.run_each(line, asked, title="lines")
+    for table, one in zip(tables, asked, strict=True):
+        assert table.equals(line(slope=one["slope"]))
+    for where in (results, next((tmp_path / "worker").iterdir())):
+        assert len(list(store.entries(where))) == 3
+    assert not workers.elsewhere(), "from now on at home again"

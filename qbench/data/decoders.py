@@ -25,6 +25,7 @@ Files = Mapping[str, tuple[bytes, ...]]
 Arrays = dict[str, np.ndarray]
 
 LABEL_TYPE = np.dtype("<i8")
+HEADERS = 2**20  # bytes that an archive may have besides its files
 
 
 def decode(decoder: str, files: Files, spec: Spec, progress: bool = False) -> Arrays:
@@ -78,10 +79,12 @@ def parse_idx(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 def read_members(archive: bytes, names: Iterable[str], limit: int) -> dict[str, bytes]:
     """Contents of the named members of a gzipped tar archive; nothing is written to disk.
 
-    `Damaged` where one is missing, is not a plain file, or is larger than `limit` bytes.
+    `Damaged` where one is missing, is not a plain file, or is larger than `limit` bytes, and where
+    the archive unpacks to more than that for each of them and once more for all others.
     """
     wanted, found = set(names), {}
-    with damage(), tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+    unpacked = _Bounded(gzip.open(io.BytesIO(archive)), limit * (len(wanted) + 1) + HEADERS)
+    with damage(), tarfile.open(fileobj=unpacked, mode="r:") as tar:
         while found.keys() != wanted:
             member = tar.next()
             if member is None:
@@ -96,6 +99,24 @@ def read_members(archive: bytes, names: Iterable[str], limit: int) -> dict[str, 
                 raise Damaged(f"is truncated in {member.name}")
             found[member.name] = content
     return found
+
+
+class _Bounded:
+    """What `tarfile` reads from: a stream of which nothing beyond `limit` is ever unpacked."""
+
+    def __init__(self, stream: gzip.GzipFile, limit: int) -> None:
+        self.stream, self.limit, self.tell = stream, limit, stream.tell
+
+    def read(self, size: int) -> bytes:
+        return self.stream.read(self._allowed(self.tell() + size) - self.tell())
+
+    def seek(self, place: int) -> int:
+        return self.stream.seek(self._allowed(place))
+
+    def _allowed(self, place: int) -> int:
+        if place > self.limit:
+            raise Damaged(f"unpacks to more than {self.limit} bytes")
+        return place
 
 
 def _idx(files: Files, spec: Spec, done: Callable[[int], object]) -> Arrays:
@@ -178,6 +199,8 @@ def _digits_csv(files: Files, spec: Spec, done: Callable[[int], object]) -> Arra
     (content,) = files["rows"]
     pixels = math.prod(spec.image_shape)
     text = _gunzip(content, spec.counts["train"] * (pixels + 1) * 30)
+    if not text.strip():
+        raise Damaged("holds no row")
     rows = np.loadtxt(io.BytesIO(text), delimiter=",", ndmin=2)
     if rows.shape[1] != pixels + 1 or not ((rows >= 0) & (rows <= 255) & (rows % 1 == 0)).all():
         raise Damaged(f"is not a table of {pixels} pixels and a label, each from 0 to 255")

@@ -11,6 +11,7 @@ from qbench import paths
 from .backends import Backend, Classifier, Runner, pixels
 from .errors import RuntimesError, library
 from .openvino import reason
+from .outside import refuse_outside
 
 AT_ONCE = 64
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -53,11 +54,13 @@ def session(
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     try:
-        return runtime.InferenceSession(
-            Path(file).read_bytes(), options, providers=[PROVIDERS[device]]
-        )
+        content = Path(file).read_bytes()
+        refuse_outside(content, paths.shown(file))
+        return runtime.InferenceSession(content, options, providers=[PROVIDERS[device]])
     except OSError as error:
         raise RuntimesError(f"{paths.shown(file)} cannot be read: {error.strerror}.") from None
+    except RuntimesError:
+        raise
     except Exception as error:  # its exceptions have no common class of their own
         raise RuntimesError(
             f"{paths.shown(file)} is no network that ONNX Runtime takes: {reason(error)}."

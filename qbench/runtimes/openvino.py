@@ -12,6 +12,7 @@ from qbench import paths
 
 from .backends import Backend, Classifier, Runner, pixels
 from .errors import RuntimesError, library, whole
+from .outside import refuse_outside
 
 AT_ONCE = 64  # images a call where the network takes any number
 # OpenVINO's names of what a device computes with, as NumPy and torch call it.
@@ -206,6 +207,7 @@ def read(file: Path) -> Any:
 
 def _check_onnx(content: bytes, shown: str) -> None:
     onnx = library("onnx")
+    refuse_outside(content, shown)
     try:
         onnx.checker.check_model(content)
     except (onnx.checker.ValidationError, ValueError) as error:

@@ -29,6 +29,7 @@ import pandas as pd
 from qbench import paths, provenance
 
 from .comparing import compare
+from .listing import below as keys
 from .moving import packed, put_down, unpacked, weights_file
 from .reading import Entry, StoreError, entries, find, lookup, results
 from .specification import NOT_IN_SPEC, Spec, key, method, spec
@@ -51,6 +52,7 @@ __all__ = [
     "find",
     "get_or_run",
     "key",
+    "keys",
     "lookup",
     "method",
     "missing",

@@ -35,6 +35,11 @@ def keys(folder: Path) -> list[str]:
     return found
 
 
+def below(root: Path) -> list[str]:
+    """The keys of all results below `root`."""
+    return [key for folder in folders(root) for key in keys(folder)]
+
+
 def beginning(prefix: str, *roots: Path) -> Iterator[Path]:
     """The JSON files of all keys that begin with `prefix`, those of the first root first."""
     whole = re.fullmatch("[0-9a-f]{20}", prefix)

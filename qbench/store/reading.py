@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ def entries(
 ) -> Iterator[Entry]:
     """Every stored result once, from the first of `roots` (default: published, local) that has it.
 
-    Only of methods whose names contain `method`. At a damaged JSON calls `damaged` and goes on;
-    without it raises `StoreError`.
+    Only of methods whose names contain `method`. One JSON is read at a time, as they are asked for;
+    at a damaged one calls `damaged` and goes on, without it raises `StoreError`.
     """
     seen = set()
     for root in roots or (paths.PUBLISHED, paths.local_results()):
@@ -137,12 +138,15 @@ def lookup(prefix: str) -> Entry:
 def _read(file: Path) -> Entry:
     entry = Entry(file, {})
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        with open(file, "rb") as content:
+            record = json.loads(content.read())
         complete = all(isinstance(record[name], kind) for name, kind in IN_RECORD.items())
         complete = complete and {"processor", "cores"} <= record["machine"].keys()
         complete = complete and bool(re.fullmatch("[0-9a-f]{64}", record["sha256"]))
         spec = record["spec"]
-        named = complete and (key(spec), spec["method"]) == (file.stem, file.parent.name)
+        folder, name = os.path.split(file)
+        named = complete and f"{key(spec)}.json" == name
+        named = named and spec["method"] == os.path.basename(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         complete = named = False
     if not complete:

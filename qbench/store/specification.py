@@ -54,6 +54,8 @@ def title(spec: Spec) -> str:
 
 def _plain(value: Any) -> Any:
     """`value` with whole numbers as integers, however they were written."""
+    if type(value) in (str, int, bool):  # most are, and listing a store asks for each of them
+        return value
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -186,7 +186,10 @@ def _whose(
         return here
     methods = {spec["method"] for spec in specs}
     found = [
-        entry for entry in store.entries(damaged=lambda _: None) if entry.spec["method"] in methods
+        entry
+        for method in sorted(methods)
+        for entry in store.entries(method=method, damaged=lambda _: None)
+        if entry.spec["method"] == method
     ]
     found.sort(key=lambda entry: entry.record["date"], reverse=True)
     for entry in found:

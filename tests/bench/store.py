@@ -1,9 +1,10 @@
 """A store of many results: what looking one up and listing them takes; `make bench` prints it.
 
-The results are small JSONs with empty tables, made here and thrown away: 100,000 of four methods,
-or as many as are named behind the command.
+The results are small JSONs with tables of one row, made here and thrown away: 100,000 of four
+methods, or as many as are named behind the command.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,14 +13,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import pandas as pd
+
 from qbench import paths, provenance, store
+from qbench.store.writing import parquet
 
 METHODS = 4
+PUBLISHED = 100  # of them are published; the tables of all others are empty files
 
 
 def fill(root: Path, count: int) -> list[str]:
     """Store so many results without flushing each to the disk; returns their keys."""
-    same = {"sha256": 64 * "0", "rows": 1, "columns": ["x"], "date": provenance.now()}
+    content = parquet(pd.DataFrame({"x": [1.5]}))
+    digest = hashlib.sha256(content).hexdigest()
+    same = {"sha256": digest, "rows": 1, "columns": ["x"], "date": provenance.now()}
     same |= {"seconds": 1.5, "together": 1, "peak_memory_mib": 500, "commit": "0123456789ab"}
     same |= {"machine": provenance.machine(), "versions": provenance.versions()}
     made = []
@@ -30,9 +37,16 @@ def fill(root: Path, count: int) -> list[str]:
         if number < METHODS:
             folder.mkdir(parents=True)
         (folder / f"{name}.json").write_text(json.dumps({"spec": spec} | same, indent=1))
-        (folder / f"{name}-{12 * '0'}.parquet").touch()
+        table = folder / f"{name}-{digest[:12]}.parquet"
+        table.write_bytes(content if number < PUBLISHED else b"")
         made.append(name)
     return made
+
+
+@store.method(version=1)
+def method_0(*, bits: int, seed: int) -> pd.DataFrame:
+    """What the first quarter of the results are of."""
+    return pd.DataFrame({"x": [1.5]})
 
 
 def milliseconds(call, times: int = 1) -> float:
@@ -63,6 +77,10 @@ def main() -> None:
             "look a prefix up, each of 100 more": milliseconds(
                 lambda n: store.lookup(keys[n][:12]), 100
             ),
+            "store one more": milliseconds(lambda n: store.run(method_0, bits=3, seed=n), 100),
+            "read every entry of one method": milliseconds(
+                lambda n: sum(1 for _ in store.results(method_0))
+            ),
             "read every entry": milliseconds(lambda n: sum(1 for _ in store.entries())),
         }
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(paths.ROOT), *sys.path])}
@@ -70,9 +88,14 @@ def main() -> None:
         rows["qbench results list"] = milliseconds(
             lambda n: subprocess.run(command, env=environment, check=True, capture_output=True)
         )
+        rows["publish each of 100 keys"] = milliseconds(
+            lambda n: store.publish(store.lookup(keys[n])), PUBLISHED
+        )
     for name, took in rows.items():
         print(f"{took:10.2f} ms  {name}")
 
+
+method_0.__module__ = "qbench.toy"
 
 if __name__ == "__main__":
     main()
