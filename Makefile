@@ -28,6 +28,7 @@ bench: install  ## speed, measured side by side
 	@$(BIN) tests/bench/students.py
 	@$(BIN) tests/bench/perceptrons.py
 	@$(BIN) tests/bench/devices.py
+	@$(BIN) tests/bench/pages.py
 
 lint: install  ## ruff: style, imports, formatting
 	@$(BIN) -m ruff check .
