@@ -2,8 +2,8 @@
 
 `make bench` prints medians of 5 loads after one to warm up, from the start of the navigation: until
 the page is there (`load`), until it answers (scripts have run and 50 ms are free), and until its
-first figure is drawn or formula set; and what a page weighs, by itself and with what it loads. To be
-compared with 2 seconds.
+first figure is drawn or formula set; and what a page weighs, by itself and with what it loads. The
+aim is 2 seconds.
 """
 
 import statistics
@@ -51,7 +51,8 @@ def main() -> None:
             load, answers, shown = (statistics.median(times) for times in zip(*runs, strict=True))
             own, loaded = file.stat().st_size / 1e3, _weight(browser, file) / 1e3
             print(
-                f"{name:32} {load:5.2f} s {answers:6.2f} s {shown:5.2f} s {own:8,.0f} {loaded:12,.0f}"
+                f"{name:32} {load:5.2f} s {answers:6.2f} s {shown:5.2f} s"
+                f" {own:8,.0f} {loaded:12,.0f}"
             )
         browser.close()
 
