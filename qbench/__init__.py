@@ -55,6 +55,7 @@ _ROOMS = (
     "speed_distillation",
     "speed_processes",
     "speed_rounding",
+    "speed_tables",
     "store",
     "studies",
     "sweep",

@@ -17,6 +17,7 @@ from qbench import (
     provenance,
     reference,
     speed,
+    speed_tables,
     store,
 )
 from qbench import speed_distillation as students
@@ -126,12 +127,12 @@ def _speed() -> str:
     tables = {name: entry.table() for name, entry in found.items()}
     if "sweep_step" in found:
         asked = found["sweep_step"].spec["parameters"]
-        parts.append(_ratios(speed.ratios(tables["sweep_step"]), asked))
+        parts.append(_ratios(speed_tables.ratios(tables["sweep_step"]), asked))
     if "sweep_scaling" in found:
         asked = found["sweep_scaling"].spec["parameters"]
-        parts.append(_costs(speed.costs(tables["sweep_scaling"]), asked))
+        parts.append(_costs(speed_tables.costs(tables["sweep_scaling"]), asked))
     if len(found) == len(SPEED):
-        compared = speed.targets(*(tables[f.__name__] for f in SPEED))
+        compared = speed_tables.targets(*(tables[f.__name__] for f in SPEED))
         parts.append(_table(compared, "What the sweep was to reach, and what was measured"))
     return "\n".join(parts)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from qbench import pages, speed, store
+from qbench import pages, speed, speed_tables, store
 from qbench.speed_processes import SpeedError, worker
 
 TINY = {"hidden": 8, "batch_size": 10, "images": 60, "rounds": 2, "seconds": 0.0}
@@ -160,7 +160,7 @@ def epoch() -> pd.DataFrame:
 
 
 def test_ratios_are_taken_within_a_round():
-    found = speed.ratios(step()).set_index(["contender", "jit", "threads"])
+    found = speed_tables.ratios(step()).set_index(["contender", "jit", "threads"])
     assert found["times"].tolist() == pytest.approx([20, 70 / 3, 65 / 3, 80 / 3, 3, 4, 4 / 3, 1])
     assert found["times_same_threads"].tolist() == pytest.approx(
         [15, 70 / 3, 16.25, 80 / 3, 2.25, 4, 1, 1]
@@ -171,7 +171,7 @@ def test_ratios_are_taken_within_a_round():
 
 
 def test_costs_are_rates_and_shares_of_the_peak():
-    found = speed.costs(scaling())
+    found = speed_tables.costs(scaling())
     assert found["gflops"].tolist() == pytest.approx([100, 50, 8000 / 168, 80])
     assert found["peak_share"].tolist() == pytest.approx([100, 50, 8000 / 168, 80])
     assert found["ms_member"].tolist() == pytest.approx([5, 0.625, 0.65625, 25])
@@ -179,11 +179,11 @@ def test_costs_are_rates_and_shares_of_the_peak():
 
 def test_a_full_sweep_is_extrapolated_with_the_evaluations_of_a_stored_run():
     # after epochs 1 to 10, 15, 20, …, 100
-    assert speed.minutes(epoch()) == pytest.approx((100 * 15 + 28 * 2) / 60)
+    assert speed_tables.minutes(epoch()) == pytest.approx((100 * 15 + 28 * 2) / 60)
 
 
 def test_targets_are_compared_whatever_comes_out():
-    found = speed.targets(step(), scaling(), epoch())
+    found = speed_tables.targets(step(), scaling(), epoch())
     assert found["measured"].tolist() == ["20.0", "50 %", "25.9 min", "1.05 GB", "5 %"]
     assert found["reached"].tolist() == [True, False, False, True, True]
 

@@ -49,6 +49,10 @@ def fill():
         bits = {"weight_bits": 2, "act_bits": 2, "seed": seed}
         put(sweep.quant_mlp, {"dataset": "mnist5k", "epochs": 2, **bits}, error)
     put(sweep.quant_mlp, {"dataset": "mnist5k", "epochs": 2, "weight_bits": 32, "act_bits": 32})
+    put(
+        sweep.quant_mlp,
+        {"dataset": "mnist5k", "epochs": 2, "weight_bits": [1, 2, 2, 4], "act_bits": 3},
+    )
     for study, name in (
         (qkd_perceptrons, "08_qkd_perceptrons"),
         (qkd_densenets, "09_qkd_densenets"),
@@ -96,12 +100,26 @@ def frame(tmp_path_factory):
 def test_every_kind_of_training_is_found(frame):
     there = set(frame["method"])
     assert there == set(METHODS) - {"evolved", "random search"}
-    assert set(frame["chapter"]) == {2, 8, 9, 10, 11, 12, 13}
+    assert set(frame["chapter"]) == {2, 8, 9, 10, 11, 12, 13, 17}
     assert list(frame["method"].cat.categories) == list(METHODS)
     swept = frame[frame["method"] == "bit-width sweep"].iloc[0]
     assert (swept.seeds, swept.accuracy, swept.weights) == (2, 93.0, 74_368)
     assert swept.half_width == pytest.approx(12.706, abs=1e-3)  # Student's t, one degree of freedom
     assert swept.memory == 74_368 * 2 / 8
+
+
+def test_bits_by_layer_cost_what_each_layer_has(frame):
+    mixed = frame[frame["method"] == "mixed precision"].iloc[0]
+    assert mixed.network.endswith("W1-2-2-4 A3")
+    sizes = (1024 * 64, 64 * 64, 64 * 64, 64 * 10)
+    assert mixed.memory == sum(n * b for n, b in zip(sizes, (1, 2, 2, 4), strict=True)) / 8
+    assert mixed.throughput > 0 and mixed.lut > 0
+    # Where all layers agree, naming them one by one changes nothing.
+    one = Design(PERCEPTRON, 2, 4, signed_acts=True)
+    same = replace(one, layer_bits=((2, 4),) * 4)
+    for cost in (costs.memory, costs.energy):
+        assert cost(same) == cost(one)
+    assert costs.layers(same, TERMS) == costs.layers(one, TERMS)
 
 
 def test_what_is_missing_has_its_reason(frame):
@@ -143,8 +161,6 @@ def test_another_data_set_is_not_read(results):
     assert everything(Asked(["mnist"])) == []
     assert everything(Asked(["mnist5k"], published=True)) == []
     assert len(everything(Asked(["mnist5k"]))) == 1
-    put(sweep.quant_mlp, {"dataset": "mnist5k", "weight_bits": [1, 2, 2, 4], "act_bits": 2})
-    assert len(everything(Asked(["mnist5k"]))) == 1, "bits by layer are chapter 17's"
     empty = comparison.table(asked(datasets="mnist"))
     assert empty.empty and list(empty) == list(comparison.COLUMNS)
 

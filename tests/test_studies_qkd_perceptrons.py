@@ -257,6 +257,8 @@ def test_the_best_training_and_its_equals():
     assert "PTQ" not in found.loc[2, "as good"]
     assert "PTQ" in found.loc[8, "as good"] + found.loc[8, "best"]
     assert found.loc[2, "PTQ (%)"] == pytest.approx(40, abs=0.2)
+    alone = made(errors, scatter=0.05).query("seed == 0")
+    assert set(tables.recommended(alone, study.STUDENT)["as good"]) == {tables.ONE_SEED}
 
 
 def test_lost_accuracy_is_paired_by_seed():

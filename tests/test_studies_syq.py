@@ -57,6 +57,11 @@ def test_cells_are_what_the_parameters_ask_for():
         assert one.weight_bits == {"bwn": 1, "dorefa": 1, "twn": 2, "ttq": 2}.get(
             one.method, one.weight_bits
         )
+    # What is added to a network that is there already is nothing, and to others 1 + 3 × 2 a seed.
+    added = syq.cells(SymmetricScales(**ALL | {"more_networks": ["resnet20", "vgg_small"]}))
+    more = [one for one in added if one.network == "vgg_small"]
+    assert len(added) == len(cells) + len(more) and len(more) == 3 * 7
+    assert {(c.method, c.act_bits) for c in more} == {("float32", 32), ("syq", 8)}
 
 
 def test_pretrained_cells_start_from_float32_of_their_seed():

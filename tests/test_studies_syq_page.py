@@ -80,7 +80,8 @@ def test_every_profile_asks_for_trainings_that_can_be(profile):
     # A seed of a network: float32, 3 granularities and the rivals a width, the printed gradient.
     codes = len(p.codes)
     each = 1 + len(p.act_bits) * (3 * codes + len(p.methods) - 1) + codes
-    assert len(asked) == len(p.networks) * len(p.seeds) * each
+    more = 1 + 3 * codes
+    assert len(asked) == len(p.seeds) * (len(p.networks) * each + len(p.more_networks or ()) * more)
 
 
 # By hand, and what needs no training

@@ -118,6 +118,9 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     """Say in words what a field's JSON schema allows."""
     if "allowed" in schema:
         return schema["allowed"]
+    if {"type": "null"} in schema.get("anyOf", ()):
+        [kind] = [one for one in schema["anyOf"] if one != {"type": "null"}]
+        return f"{_allowed(kind)}, or None"
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if schema.get("type") == "array":

@@ -10,6 +10,7 @@ from .types import AnyImageSet, DeviceName, ListOf, Number, Parameters, Threshol
 ComparedMethod = Literal[
     "float32",
     "bit-width sweep",
+    "mixed precision",
     "post-training",
     "QAT",
     "QAT + teacher",

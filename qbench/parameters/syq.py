@@ -40,6 +40,11 @@ ActBits = Annotated[
 class SymmetricScales(Parameters):
     dataset: AnyImageSet = Field("mnist5k", description="data set")
     networks: ListOf(SmallNetwork) = Field(["alexnet_small"], description="networks to train")
+    more_networks: ListOf(SmallNetwork) | None = Field(
+        None,
+        description="networks that are trained in float32 and with SYQ's codes and granularities "
+        "alone, at the most bits of activations; None: no more",
+    )
     width: Number = Field(0.1, gt=0, le=4, description="factor of their channels and neurons")
     granularities: ListOf(Granularity) = Field(
         ["pixel", "row", "layer"], description="which weights share a scale of SYQ"

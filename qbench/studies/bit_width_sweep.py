@@ -9,7 +9,7 @@ import pandas as pd
 
 from qbench import reference, sweep
 from qbench.data import specs
-from qbench.studies.seeds import interval, paired
+from qbench.studies.seeds import ONE_SEED, interval, paired
 
 FLOAT = 32
 NOTICEABLE = 0.2  # points: Stewart et al. 2021 call 3.9 % against 3.7 % a noticeable difference
@@ -234,7 +234,7 @@ def judge(
         return []
     row = reference.claim(*claim, holds=not broken, ours="; ".join(said), why=why)
     if errors.table.shape[1] < 2:
-        seeds = "one seed: cannot tell"
+        seeds = ONE_SEED
     else:
         seeds = "settled" if (any(broken) if broken else all(kept)) else "not settled"
     return [row | {"seeds": seeds}] if datasets else []

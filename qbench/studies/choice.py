@@ -23,6 +23,7 @@ import pandas as pd
 
 from qbench.evolution import front as non_dominated
 from qbench.parameters import Choice
+from qbench.studies.seeds import ONE_SEED
 
 #: What can be asked: the column that it is about, and whether more or less is better.
 LIMITS = {
@@ -271,7 +272,7 @@ def _difference(name: str, row: Mapping[str, Any], after: Mapping[str, Any], kin
 def _told(row: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Whether the 95 % intervals of two networks leave room between them."""
     if isnan(row["half"]) or isnan(after["half"]):
-        return "one seed: cannot tell"
+        return ONE_SEED
     apart = abs(after["accuracy"] - row["accuracy"]) > row["half"] + after["half"]
     return "more than seeds make" if apart else "no more than seeds make"
 

@@ -98,12 +98,13 @@ def _about(group: Sequence[Trained], design: costs.Design) -> dict[str, Any]:
     one = group[0]
     mean, half, each = outcome(group)
     plain = min(design.weight_bits, design.act_bits) >= costs.FLOAT
+    both = f"{design.weight_bits} / {design.act_bits}"
     return {
         "name": one.name,
         "dataset": one.dataset,
         "method": one.method,
         "chapter": one.chapter,
-        "bits": "float32" if plain else f"{design.weight_bits} / {design.act_bits}",
+        "bits": "float32" if plain else "by layer" if design.layer_bits else both,
         "accuracy": round(mean, 4),
         "half": None if isnan(half) else round(half, 4),
         "energy": _digits(1e6 * costs.energy(design)),

@@ -19,7 +19,7 @@ from qbench.evolution import front as non_dominated
 from qbench.hardware.synthesis.multiplier_grid import lut_slopes, synthesise_rccm
 from qbench.parameters import Comparison
 from qbench.studies.folding import Setup
-from qbench.studies.seeds import LEVEL, interval
+from qbench.studies.seeds import LEVEL, ONE_SEED, interval
 
 from . import comparison_costs as costs
 from .comparison_networks import METHODS, Asked, Trained
@@ -45,7 +45,6 @@ TITLES = {  # in the middle of a sentence
 }
 MEASURED = "measured on a {}, one image at a time"
 DIVERGED = "the training diverged"
-ONE_SEED = "one seed: cannot tell"
 COLUMNS = (
     *("dataset", "method", "chapter", "network", "images", "epochs", "seeds", "accuracy"),
     *("half_width", "accuracies", "weight_bits", "act_bits", "weights", "macs", "memory"),

@@ -68,7 +68,9 @@ class Design:
       with one, bits of the weights are those that choose a coefficient;
     - `nonzeros`: share of each layer's weights that are not 0, for an accelerator that skips zeros;
     - `filters`: of each convolution, where some were pruned;
-    - `memory_bits`: bits of a weight in memory where not `weight_bits`.
+    - `memory_bits`: bits of a weight in memory where not `weight_bits`;
+    - `layer_bits`: bits of weights and of the activations behind them, layer by layer where layers
+      differ (the last one's activations do not count); the bits above are then the most of any.
     """
 
     architecture: Architecture
@@ -81,6 +83,16 @@ class Design:
     filters: tuple[tuple[str, int], ...] = ()
     memory_bits: int | None = None
     signed_acts: bool = False
+    layer_bits: tuple[tuple[int, int], ...] = ()
+
+    def bits(self, place: int, count: int) -> tuple[int, int, int]:
+        """Of layer `place` of `count`: bits of its inputs, its weights and its outputs."""
+        if self.layer_bits:
+            behind = [PIXEL_BITS, *(acts for _, acts in self.layer_bits)]
+            return behind[place], self.layer_bits[place][0], behind[place + 1]
+        outer = self.outer_bits if place in (0, count - 1) else None
+        inputs = self.act_bits if place else PIXEL_BITS
+        return inputs, outer or self.weight_bits, self.act_bits
 
     @property
     def whole_numbers(self) -> bool:
@@ -147,7 +159,7 @@ def layers(design: Design, terms: Terms) -> tuple[Layer, ...]:
     every = sizes_of(design.architecture)
     for place, one in enumerate(every):
         outer = place in (0, len(every) - 1)
-        bits = design.outer_bits if outer and design.outer_bits else design.weight_bits
+        inputs, bits, outputs = design.bits(place, len(every))
         how: dict[str, Any] = {}
         multiplier = design.outer_multiplier if outer else design.multiplier
         if bits == FLOAT:
@@ -155,9 +167,9 @@ def layers(design: Design, terms: Terms) -> tuple[Layer, ...]:
                 raise HardwareError("the method leaves its first and last layer in float32")
             bits = terms.outer_bits
         how["weight_bits"] = bits
-        how["act_bits"] = design.act_bits if place else PIXEL_BITS
+        how["act_bits"] = inputs
         how["signed_input"] = bool(place) and design.signed_acts
-        how["out_bits"] = design.act_bits if place < len(every) - 1 else None
+        how["out_bits"] = outputs if place < len(every) - 1 else None
         made.append(_with_multiplier(replace(one, **how), multiplier, terms))
     return _named(made)
 
@@ -199,6 +211,12 @@ RESOURCES = ("lut", "bram18", "dsp")
 
 def memory(design: Design) -> float:
     """Bytes of all weights; first and last layer by their own bits where these differ."""
+    if design.layer_bits:
+        every = _every(design)
+        return (
+            sum(one.mw * one.mh * b for one, (b, _) in zip(every, design.layer_bits, strict=True))
+            / 8
+        )
     inner = design.memory_bits or design.weight_bits
     if design.outer_bits is None or design.outer_bits == inner:
         return weights(design) * inner / 8
@@ -227,13 +245,13 @@ def energy(design: Design) -> float:
     Zeros that an accelerator skips take none. Scales, biases, thresholds and pooling are left out.
     """
     plain = design.outer_bits is None and design.multiplier is None and not design.nonzeros
-    if plain and not design.whole_numbers:
+    if plain and not design.whole_numbers and not design.layer_bits:
         return macs(design) * operation(design.weight_bits, design.act_bits) * 1e-12
     total, every = 0.0, _every(design)
     for place, one in enumerate(every):
         outer = place in (0, len(every) - 1)
-        bits = design.outer_bits if outer and design.outer_bits else design.weight_bits
-        acts = design.act_bits if place else PIXEL_BITS if design.whole_numbers else FLOAT
+        acts, bits, _ = design.bits(place, len(every))
+        acts = acts if place or design.whole_numbers else FLOAT
         unit = design.outer_multiplier if outer else design.multiplier
         share = design.nonzeros[place] if design.nonzeros else 1.0
         total += share * _macs(one) * operation(bits, acts, unit, inputs=one.mw)

@@ -22,6 +22,7 @@ from .comparison_costs import Design
 
 #: What a point of the figure is the result of, in the order of the legend.
 METHODS = tuple(EVERY)
+MIXED = "mixed precision"  # whose bits are those of each layer
 Spec = Mapping[str, Any]
 
 

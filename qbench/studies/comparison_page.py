@@ -13,6 +13,7 @@ from qbench.parameters import Comparison
 
 from .comparison import COSTS, TITLES, contributions, front, left_out, methods
 from .comparison_costs import FLOAT, operation
+from .comparison_networks import MIXED
 
 KILO, MICRO = 1e3, 1e-6
 SHOWN = {"memory": KILO, "energy": MICRO}  # bytes in kB, joules in µJ
@@ -60,7 +61,8 @@ def _details(row: Mapping[str, object]) -> str:
     half = row["half_width"]
     bits = "float32"
     if min(row["weight_bits"], row["act_bits"]) < FLOAT:
-        bits = f"weights {row['weight_bits']} bits, activations {row['act_bits']} bits"
+        most = "up to " if row["method"] == MIXED else ""
+        bits = f"weights {most}{row['weight_bits']} bits, activations {most}{row['act_bits']} bits"
     lines = [
         f"{row['method']}, chapter {row['chapter']}",
         f"{row['images']:,} images × {row['epochs']} epochs, {seeds}"

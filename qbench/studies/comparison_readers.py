@@ -23,7 +23,17 @@ from qbench.studies.qkd_perceptrons import TITLES as PERCEPTRONS
 from qbench.syq import runs as syq
 
 from .comparison_costs import FLOAT, Architecture, Design, sizes_of
-from .comparison_networks import READERS, Asked, Spec, Trained, accuracy, reader, recipe, scale
+from .comparison_networks import (
+    MIXED,
+    READERS,
+    Asked,
+    Spec,
+    Trained,
+    accuracy,
+    reader,
+    recipe,
+    scale,
+)
 
 STUDENTS = {"flex_student": "FlexStudent", "resnet8x4": "ResNet8x4"}
 STUDENTS |= {"resnet32x4": "ResNet32x4", "mobilenet_v2": "MobileNetV2"}
@@ -36,20 +46,22 @@ def everything(asked: Asked) -> list[Trained]:
 
 @reader
 def bit_widths(asked: Asked) -> Iterator[Trained]:
-    """Chapter 2."""
+    """Chapters 2 and 17, which trains networks of one width for comparison as well."""
     for spec, table in asked.tables(sweep.quant_mlp):
-        weight_bits, act_bits = spec["weight_bits"], spec["act_bits"]
-        if not isinstance(weight_bits, int) or not isinstance(act_bits, int):
-            continue  # bits by layer, which a `Design` does not have: chapter 17 costs these
-        plain = (weight_bits, act_bits) == (FLOAT, FLOAT)
         layout = Architecture("sweep", "tfc", spec["dataset"], spec["hidden"])
+        one = sweep.Member(spec["weight_bits"], spec["act_bits"])
+        weights, acts = one.layer_bits
+        most, plain = (max(weights), max(acts)), min(*weights, *acts) == FLOAT
+        mixed = len(set(weights)) > 1 or len(set(acts)) > 1
+        by_layer = tuple(zip(weights, (*acts, acts[-1]), strict=True)) if mixed else ()
+        bits = _bits(*most) if plain else sweep.named(one.weight_bits, one.act_bits)
         yield Trained(
-            "float32" if plain else "bit-width sweep",
-            2,
-            name=f"perceptron of 3 × {spec['hidden']}, {_bits(weight_bits, act_bits)}",
+            "float32" if plain else MIXED if mixed else "bit-width sweep",
+            17 if mixed else 2,
+            name=f"perceptron of 3 × {spec['hidden']}, {bits}",
             **scale({**spec, "images": None}),
             accuracy=accuracy(table),
-            design=Design(layout, weight_bits, act_bits, signed_acts=True),
+            design=Design(layout, *most, signed_acts=True, layer_bits=by_layer),
             recipe=recipe("sweep", spec),
         )
 

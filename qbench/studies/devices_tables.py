@@ -26,6 +26,8 @@ QUANTITIES = {  # the thesis' rows: quantity, operating point
     "mJ/image, best throughput": ("energy_per_image", "best_throughput"),
     "efficiency, best throughput": ("energy_efficiency", "best_throughput"),
 }
+SPEED = tuple(name for name in QUANTITIES if "mJ" not in name and "efficiency" not in name)
+ENERGY = tuple(name for name in QUANTITIES if name not in SPEED)
 MODEL = "DPU, by the model"
 PRINTED = "DPU, as printed"
 
@@ -177,9 +179,10 @@ def over_batches(found: Found, p: Devices) -> pd.DataFrame:
 
 
 def latencies(found: Found) -> pd.DataFrame:
-    """One image a request: a row for each backend and number of threads, quickest first."""
+    """One image a request: each backend with its best number of threads, quickest first."""
     single = named(found.speeds[found.speeds["batch"] == 1])
     single = single.sort_values(["network", "ms"], kind="stable")
+    single = single.drop_duplicates(["network", "backend"])
     return pd.DataFrame(
         {
             "network": single["title"],

@@ -10,7 +10,7 @@ from scipy import stats
 from qbench import reference
 from qbench.studies.bit_width_claims import chance
 from qbench.studies.distillation import PAIRS, title
-from qbench.studies.seeds import LEVEL, interval, paired
+from qbench.studies.seeds import LEVEL, ONE_SEED, interval, paired
 
 STEWART = "stewart2021"
 PLAIN = (np.inf, np.inf)  # stands for the student without a teacher in an index of (α, T)
@@ -170,7 +170,7 @@ def _row(
     why = f"theirs: {asked}, 30 epochs on all images; ours: {dataset}, at the scale of this page"
     row = reference.claim(STEWART, name, holds=holds, ours=f"{title(pair)}: {words}", why=why)
     settled = "settled" if sure else "not settled"
-    return row | {"seeds": "one seed: cannot tell" if seeds < 2 else settled}
+    return row | {"seeds": ONE_SEED if seeds < 2 else settled}
 
 
 def lessons(runs: pd.DataFrame, images: int = 10_000) -> str:

@@ -278,17 +278,16 @@ def claims(profile: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
 
 
 def members(p: MixedPrecision, finals: pd.DataFrame) -> pd.DataFrame:
-    """The front as trained at the end: a row a mixed network, a column a layer."""
+    """The front as trained at the end: a row a mixed network, whose name has the layers' bits."""
     rows = means(finals)
     rows = rows[rows["kind"] == KINDS[False]]
     if rows.empty:
         return pd.DataFrame({"note": ["No mixed network of the front was trained to its end."]})
-    bits = pd.DataFrame(rows["bits"].tolist(), columns=list(LAYERS), index=rows.index)
     half = (rows["high"] - rows["test_error"]).map(" ± {:.2f}".format)
     error = rows["test_error"].map("{:.2f}".format)
     use = {"LUTs": rows["lut"], "BRAM18": rows["bram18"], f"% of the {p.device}": rows["share"]}
-    bits.insert(0, "network", rows["network"])
-    return bits.assign(**use, **{"test error (%)": error + half if len(p.seeds) > 1 else error})
+    error = error + half if len(p.seeds) > 1 else error
+    return pd.DataFrame({"network": rows["network"], **use, "test error (%)": error})
 
 
 def lessons(

@@ -9,6 +9,7 @@ from scipy import stats
 from qbench import reference
 
 from .qkd import METHODS, QUANTISED
+from .seeds import ONE_SEED
 
 VAILAKIS = "vailakis2022"
 KEYS = ["network", "method", "weight_bits", "alpha"]
@@ -266,7 +267,7 @@ def recommended(table: pd.DataFrame, student: str) -> pd.DataFrame:
     """For every bit width the best training of the student, and what does as well.
 
     Best by the mean validation error over seeds, none of which diverged; `as good` are those whose
-    difference in test error is not `clear`.
+    difference in test error is not `clear`. One seed cannot tell, and the column says so.
     """
     rows, spread = _student(table, student), noise(table)
     index = ["method", "quantiser"]
@@ -292,7 +293,7 @@ def recommended(table: pd.DataFrame, student: str) -> pd.DataFrame:
                 "ranges": best[1],
                 "test accuracy (%)": 100 - test.loc[best].mean(),
                 "PTQ (%)": 100 - test.loc[thesis].mean() if thesis in test.index else np.nan,
-                "as good": "; ".join(alike) or "none",
+                "as good": ONE_SEED if np.isnan(spread) else "; ".join(alike) or "none",
             }
         )
     return pd.DataFrame(found).sort_values("bits", ascending=False, ignore_index=True)

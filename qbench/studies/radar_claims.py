@@ -13,6 +13,7 @@ import pandas as pd
 from qbench import hardware, reference
 from qbench.studies.bit_width_sweep import STEWART
 from qbench.studies.radar import AXES, READINGS, Bits, costs, families, scores, word
+from qbench.studies.seeds import ONE_SEED
 
 MANY = 2.0  # times: "significantly more"
 SAME = 1.1  # times: "largely the same"
@@ -64,7 +65,7 @@ def claims(
 
 
 def _shared(same: int, seeds: int) -> str:
-    return "one seed: cannot tell" if seeds == 1 else f"{same} of {seeds}"
+    return ONE_SEED if seeds == 1 else f"{same} of {seeds}"
 
 
 @cache

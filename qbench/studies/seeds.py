@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.05  # of the intervals, and of the false discovery rate
+ONE_SEED = "one seed: cannot tell"  # what tables say where a verdict takes several
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str = "test_error") -> pd.DataFrame:

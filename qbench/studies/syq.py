@@ -71,9 +71,17 @@ def cells(p: SymmetricScales) -> list[Cell]:
 
     For every network and seed: float32 if it is among the methods; SYQ at each granularity, codes
     and activation bits; every other method at the same activation bits, DoReFa with 1 bit. With
-    `pretrained`, all but float32 start from the float32 network of the same seed.
+    `pretrained`, all but float32 start from the float32 network of the same seed. What
+    `more_networks` adds to `networks` is trained in float32 and with SYQ at the most activation
+    bits, by the chain rule.
     """
-    return [one for network in p.networks for seed in p.seeds for one in _cells(p, network, seed)]
+    whole = [one for network in p.networks for seed in p.seeds for one in _cells(p, network, seed)]
+    more = [network for network in p.more_networks or () if network not in p.networks]
+    fewer = {"methods": [one for one in p.methods if one == "float32"], "printed_gradient": False}
+    fewer = p.model_copy(update=fewer | {"act_bits": [max(p.act_bits)]})
+    return whole + [
+        one for network in more for seed in p.seeds for one in _cells(fewer, network, seed)
+    ]
 
 
 def _cells(p: SymmetricScales, network: str, seed: int) -> Iterator[Cell]:

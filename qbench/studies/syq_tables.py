@@ -7,7 +7,7 @@ from qbench.models.small import TITLES
 from qbench.parameters import SymmetricScales
 
 from .qkd_tables import clear
-from .seeds import interval, over_seeds
+from .seeds import ONE_SEED, interval, over_seeds
 from .syq import METHODS, PRINTED, SCALED, STANDS_FOR, accuracies, granularities, printed_top1
 
 TABLES = ("5_3", "5_4", "5_5")
@@ -213,5 +213,5 @@ def _spread(found: pd.DataFrame) -> float:
 
 def _seeds(difference: pd.Series, spread: float) -> str:
     if len(difference.dropna()) < 2:
-        return "one seed: cannot tell"
+        return ONE_SEED
     return "settled" if clear(difference, spread) else "not settled"

@@ -9,6 +9,7 @@ import pandas as pd
 from qbench import reference
 
 from .qkd_tables import VAILAKIS, Key, accuracies, clear, noise
+from .seeds import ONE_SEED
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Judge:
         )
         seeds = "settled" if verdict.sure else "not settled"
         if self.ours.shape[1] < 2:
-            seeds = "one seed: cannot tell"
+            seeds = ONE_SEED
         self.rows.append(row | {"seeds": seeds})
 
     def fact(self, name: str, holds: bool, words: str, why: str = "") -> None:

@@ -8,19 +8,19 @@ import argparse
 import os
 import sys
 
-from qbench import provenance, speed, store
+from qbench import provenance, speed, speed_tables, store
 from qbench.errors import UserError
 
 
 def main() -> None:
     fewer = asked(__doc__)
     step = measure(speed.sweep_step, **fewer)
-    show("One training step of all configurations", speed.ratios(step))
+    show("One training step of all configurations", speed_tables.ratios(step))
     scaling = measure(speed.sweep_scaling, **fewer)
-    show("One step of the fused sweep", speed.costs(scaling))
+    show("One step of the fused sweep", speed_tables.costs(scaling))
     epoch = measure(speed.sweep_epoch)
-    show(f"Whole epochs; {speed.EPOCHS} take {speed.minutes(epoch):.1f} min", epoch)
-    show("Targets", speed.targets(step, scaling, epoch))
+    show(f"Whole epochs; {speed_tables.EPOCHS} take {speed_tables.minutes(epoch):.1f} min", epoch)
+    show("Targets", speed_tables.targets(step, scaling, epoch))
     print(f"\nTo publish: qbench results publish {' '.join(keys)}")
 
 
