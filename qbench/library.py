@@ -48,7 +48,14 @@ PAGES = (
     Page(
         "benchmarks",
         "Benchmarks and faults",
-        ("speed", "speed_distillation", "speed_processes", "speed_rounding", "faults"),
+        (
+            "speed",
+            "speed_tables",
+            "speed_distillation",
+            "speed_processes",
+            "speed_rounding",
+            "faults",
+        ),
     ),
     Page(
         "building",
