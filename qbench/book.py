@@ -35,6 +35,9 @@ UNWANTED = re.compile(
     rb'|<script async="async" src="[^"]*sphinx-thebe\.js[^"]*"></script>\n?'
     rb'| role="list"(?= class="citation-list")'  # of what are no list items
 )
+# The arrow that folds the contents below a page, which the theme leaves without a name.
+ARROW = b'<summary%s><span class="toctree-toggle"'
+UNNAMED = (ARROW % b"", ARROW % b' aria-label="pages below this one"')
 
 
 class BookError(UserError, RuntimeError):
@@ -214,7 +217,7 @@ def _render() -> None:
         )
     for page in _files(INDEX.parent, "*.html"):
         content = page.read_bytes()
-        if (kept := UNWANTED.sub(b"", content)) != content:
+        if (kept := UNWANTED.sub(b"", content).replace(*UNNAMED)) != content:
             write_atomically(page, kept)
 
 
