@@ -16,6 +16,7 @@ _ROOMS = (
     "checkpoints",
     "cli",
     "cluster",
+    "combining",
     "curves",
     "data",
     "distillation",

@@ -48,7 +48,7 @@ def searched(home):
 
 
 def training(**changes):
-    return evolution_runs._training(SEARCH | changes)
+    return evolution_runs.training_of(SEARCH | changes)
 
 
 def test_a_search_trains_each_network_as_a_student_is_trained(searched):

@@ -15,6 +15,7 @@ from qbench.errors import UserError, nearest
 
 from .addnet import AddNet
 from .choice import Choice
+from .combining import Combining
 from .comparison import Comparison
 from .devices import Devices
 from .distillation import DistillationSurface, Evolution
@@ -33,6 +34,7 @@ __all__ = [
     "Assumed",
     "BitWidthSweep",
     "Choice",
+    "Combining",
     "Comparison",
     "DenseNetQkd",
     "Devices",
@@ -78,6 +80,7 @@ CHAPTERS: dict[str, type[Parameters]] = {
     "15_comparison": Comparison,
     "16_choice": Choice,
     "17_mixed_precision": MixedPrecision,
+    "18_combining": Combining,
 }
 
 
@@ -97,7 +100,8 @@ def check(chapter: str, /, **values: Any) -> Parameters:
         allowed = {name: text for name, text, _, _ in describe(chapter)}
         sentences = []
         for name in reversed(faults):
-            value, said = values[name], faults[name].get("ctx", {}).get("error")
+            value = values.get(name, model.model_fields[name].default)  # beside another's value
+            said = faults[name].get("ctx", {}).get("error")
             near = _nearest(model, name, value)
             usual = f"{name} must be {allowed[name]}, not {_said(value)}{near}."
             sentences.append(f"{usual[:-1]}: {said}" if isinstance(said, Refused) else usual)

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def study(
     phase: Phase,
     *,
     seed: int = 0,
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     checkpoint: Path | None = None,
     title: str = "training",
     progress: bool = True,
@@ -41,7 +42,8 @@ def study(
     whole split, after the epoch), `zeros` and `pruned` (% of all weights), `nonzeros_<layer>` for
     each layer, and `test_error` (%), which only the best epoch has: the first with the least
     validation error. Batch norm uses its running averages for validation and test. Images are seen
-    in the order of `seed`.
+    in the order of `seed`. `loss` takes logits, labels and the images' places and gives what is
+    made small, and `train_loss`, in place of the cross entropy.
     If `checkpoint` exists, training goes on from it to the same numbers; it is replaced atomically,
     at most once a minute. Where the loss is no longer finite, the table ends with that epoch, has
     no test error, and a warning says so; the network is left as it is then.
@@ -70,11 +72,11 @@ def study(
             for number, places in enumerate(batches, (epoch - 1) * steps):
                 truth = labels[places]
                 said = network.model(pixels[places])
-                loss = F.cross_entropy(said, truth)
-                loss.backward()
+                cost = loss(said, truth, places) if loss else F.cross_entropy(said, truth)
+                cost.backward()
                 network.gradients(phase.strength)
                 _step(network, optimiser, phase.rate(number, phase.epochs * steps))
-                loss_sum += loss.detach() * len(places)
+                loss_sum += cost.detach() * len(places)
                 wrong += (said.detach().argmax(1) != truth).sum()
                 seen += len(places)
                 bar.update()

@@ -71,7 +71,7 @@ def nemokd(
     space = _space(student)
     device = networks.device_of(device)
     _check(search, dataset, images, teacher)
-    training = _training(given)
+    training = training_of(given)
     folder = checkpoint or networks_of(given)
     evaluate = Evaluator(student, training, device, folder / "networks")
     common = {"seed": seed, "budget_minutes": budget_minutes, "archive": folder / FILE}
@@ -195,7 +195,7 @@ def remeasured(
     named = archive[archive.trained].set_index("phenotype")
     found = list(dict.fromkeys([space.decode(space.baseline), *shown(archive, space)]))
     folder = networks_of(search)
-    made = Evaluator(student, _training(search), device, folder).made(found)
+    made = Evaluator(student, training_of(search), device, folder).made(found)
     if device == networks.MACS:
         now = [networks.counted(one) for one in made]
     else:
@@ -253,7 +253,7 @@ def final(
     _space(student)
     device = networks.device_of(device)
     _check(SEARCHES[0], dataset, images, teacher)
-    training = _training(given)
+    training = training_of(given)
     alone = training | {"teacher": None, "form": "stewart", "alpha": 1.0, "temperature": 1.0}
     jobs = [
         (training if one["taught"] else alone)
@@ -296,7 +296,7 @@ def final(
     return pd.DataFrame(rows)
 
 
-def _training(given: Mapping[str, Any]) -> dict[str, Any]:
+def training_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """What all networks of a search share: parameters of `runs.train_student`."""
     same = ("dataset", "images", "teacher", "form", "alpha", "temperature", "seed")
     same += ("epochs", "batch_size", "learning_rate")
