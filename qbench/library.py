@@ -32,6 +32,7 @@ PAGES = (
     Page("evolution", "Evolutionary search", ("evolution",)),
     Page("sparsity", "Sparsity and its codes", ("sparsity",)),
     Page("pruning", "Pruning of filters", ("pruning",)),
+    Page("combining", "Methods combined", ("combining",)),
     Page("scales_and_adders", "Learnt scales, multipliers of adders", ("syq", "addnet")),
     Page("fpga", "Cost and speed on FPGAs", ("hardware",)),
     Page("synthesis", "Verilog, simulation, synthesis", ("hardware.synthesis",)),
