@@ -6,10 +6,16 @@ BIN    := $(VENV)/bin/python
 HERE   := $(VENV)/.installed-in
 
 .DELETE_ON_ERROR:
-.PHONY: book test bench lint audit notebooks lock install clean
+.PHONY: book pdf gallery test bench lint audit notebooks lock install clean
 
 book: install  ## execute what changed, build the pages, print the path of the first one
 	@$(BIN) -m qbench book
+
+pdf: install  ## the same as one PDF, for paper; needs Chromium
+	@$(BIN) -m qbench book --pdf
+
+gallery: install  ## the README's pictures anew, from the executed chapters
+	@$(BIN) -m qbench.gallery
 
 test: install  ## everything that matters, two processes at a time
 	@$(BIN) -m pytest -n 2 --dist loadfile --nbval-lax tests notebooks
@@ -22,6 +28,7 @@ bench: install  ## speed, measured side by side
 	@$(BIN) tests/bench/students.py
 	@$(BIN) tests/bench/perceptrons.py
 	@$(BIN) tests/bench/devices.py
+	@$(BIN) tests/bench/pages.py
 
 lint: install  ## ruff: style, imports, formatting
 	@$(BIN) -m ruff check .

@@ -6,6 +6,7 @@ holds the site.
 """
 
 import hashlib
+import html
 import json
 import re
 import subprocess
@@ -34,6 +35,9 @@ UNWANTED = re.compile(
     rb'|<script async="async" src="[^"]*sphinx-thebe\.js[^"]*"></script>\n?'
     rb'| role="list"(?= class="citation-list")'  # of what are no list items
 )
+# The arrow that folds the contents below a page, which the theme leaves without a name.
+ARROW = b'<summary%s><span class="toctree-toggle"'
+UNNAMED = (ARROW % b"", ARROW % b' aria-label="pages below this one"')
 
 
 class BookError(UserError, RuntimeError):
@@ -112,7 +116,7 @@ def _execute(
 
 def _stage() -> None:
     """Put together what Jupyter Book reads; files that are the same keep their time stamps."""
-    from qbench import gallery, pages, scoreboard, scoreboard_page
+    from qbench import gallery, library, pages, scoreboard, scoreboard_page
 
     staged: dict[str, bytes] = {"_config.yml": (paths.ROOT / "_config.yml").read_bytes()}
     for file in _files(paths.BOOK):
@@ -121,6 +125,7 @@ def _stage() -> None:
     for chapter in chapters.all_chapters():
         notebook = nbformat.read(EXECUTED / f"{chapter.name}.ipynb", as_version=4)
         notebook = numbering.number(_clean(notebook), int(chapter.name[:2]))
+        notebook.cells[0].source = _with_offer(notebook, chapter.name)
         notebooks[chapter.name] = notebook
         staged[f"notebooks/{chapter.name}.ipynb"] = nbformat.writes(notebook).encode()
         for file in _files(EXECUTED / f"{chapter.name}_files"):  # see `paths.offered`
@@ -129,6 +134,8 @@ def _stage() -> None:
     shown = gallery.generated(notebooks)
     for name, text in (pages.generated() | judged | shown).items():
         staged[f"book/generated/{name}"] = text.encode()
+    for name, text in library.generated().items():
+        staged[f"book/library/{name}"] = text.encode()
     for name, file in _offline_assets().items():
         staged[f"book/_static/{name}"] = file.read_bytes()
     for name, content in staged.items():
@@ -155,6 +162,21 @@ def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.outputs:
             output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
     return notebook
+
+
+def _with_offer(notebook: nbformat.NotebookNode, name: str) -> str:
+    """The first cell with a line in front of its sections: the notebook itself, how to run it."""
+    words = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    command = re.search(rf"^qbench run {name[:2]} .*?(?=\s*(#|$))", words, re.MULTILINE)
+    shown = html.escape(command[0] if command else f"qbench run {name[:2]}")
+    offer = (
+        f'<p class="qb-offer"><a href="../_sources/notebooks/{name}.ipynb" download>Download this '
+        f"notebook (.ipynb)</a>, or run it with "
+        f'<a href="../book/library/parameters.html">parameters of your own</a>: '
+        f"<code>{shown}</code></p>"
+    )
+    opening, mark, sections = notebook.cells[0].source.partition("\n## ")
+    return f"{opening.rstrip()}\n\n{offer}\n{mark}{sections}"
 
 
 def _offline_assets() -> dict[str, Path]:
@@ -195,7 +217,7 @@ def _render() -> None:
         )
     for page in _files(INDEX.parent, "*.html"):
         content = page.read_bytes()
-        if (kept := UNWANTED.sub(b"", content)) != content:
+        if (kept := UNWANTED.sub(b"", content).replace(*UNNAMED)) != content:
             write_atomically(page, kept)
 
 

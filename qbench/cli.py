@@ -200,6 +200,7 @@ def _check_output(output: Path) -> None:
 @click.option("--recompute", is_flag=True, help="Compute every stored result anew.")
 @_elsewhere
 @click.option("--whole", is_flag=True, help="Send whole chapters there instead of their parts.")
+@click.option("--pdf", is_flag=True, help="Print it too, as one PDF; needs Chromium.")
 @_jobs
 @_in_a_sentence
 def book(
@@ -208,16 +209,19 @@ def book(
     scheduler: str | None,
     workers: int | None,
     whole: bool,
+    pdf: bool,
     jobs: int,
 ) -> None:
     """Execute the chapters that changed, render the book, print the path of its first page."""
     from qbench import book as builder
-    from qbench import cluster, paths
+    from qbench import cluster, paths, printing
 
     if whole and not (scheduler or workers):
         raise cluster.ClusterError(
             "--whole needs --scheduler or --workers: where to send chapters."
         )
+    if pdf:
+        printing.check()
     with _cluster(scheduler, workers) as there:
         address = there.pop(cluster.VARIABLE) if whole else None
         index = builder.build(
@@ -227,7 +231,7 @@ def book(
             environment=there,
             scheduler=address,
         )
-    click.echo(paths.shown(index))
+    click.echo(paths.shown(printing.pdf(index.parent) if pdf else index))
 
 
 @main.command()

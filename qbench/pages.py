@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from qbench import (
+    chapters,
     data,
     errata_page,
     faults,
+    library,
     licences,
+    parameters,
     paths,
     plots,
     provenance,
@@ -45,6 +48,8 @@ def generated() -> dict[str, str]:
         "students.md": _students(),
         "rounding.md": _rounding(),
         "faults.md": _faults(),
+        "library.md": library.listed(),
+        "parameters.md": _parameters(),
     }
 
 
@@ -247,6 +252,30 @@ def _faults() -> str:
         caption = f"{len(found)} faults, injected {found['how often'].sum():,} times in all"
         return f"{_measured_on(entry)}\n\n" + _table(found, caption)
     return "Not published yet; `python -m qbench.faults` makes it.\n"
+
+
+def _parameters() -> str:
+    """A table a chapter, of what may be set with `-p`."""
+    parts = []
+    for chapter in chapters.all_chapters():
+        rows = [
+            {
+                "parameter": name,
+                "meaning": meaning,
+                "allowed": allowed,
+                "default": _written(default),
+            }
+            for name, allowed, default, meaning in parameters.describe(chapter.name)
+        ]
+        title = f"{int(chapter.name[:2])} · {chapter.title}"
+        parts.append(f"## {title}\n")
+        parts.append(_table(pd.DataFrame(rows), f"Parameters of {chapter.name}"))
+    return "\n".join(parts)
+
+
+def _written(value: object) -> str:
+    """As it would be typed behind `-p`."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _measured_on(entry: store.Entry) -> str:

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 from hypothesis import settings
 
-from qbench import paths
+from qbench import paths, printing
 
 # No deadline: a busy machine is slow, and that is not what the properties are about.
 settings.register_profile("qbench", deadline=None)
@@ -38,10 +38,9 @@ def results(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium; without it what needs it is skipped."""
-    names = ("chromium", "chromium-browser", "chrome")
-    chromium = next(filter(None, map(shutil.which, names)), None)
+    chromium = printing.chromium()
     if chromium is None:
-        pytest.skip("Chromium is missing: install the package chromium to test the pages")
+        pytest.skip(f"{printing.MISSING} to test the pages")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
