@@ -15,6 +15,9 @@ CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 NAME = re.compile(r"^([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?$")
 ITEM = re.compile(r"^\s*([-*]|\d+\.) ")
 ARGUMENT = re.compile(r"^([a-z]\w*(?:, [a-z]\w*)*): ")
+ARRAY_LIKE = re.compile(
+    r"(\w+\.)*_Buffer \| .*?_NestedSequence\[complex \| bytes \| str\]", re.DOTALL
+)
 # What may stand right behind inline markup in reStructuredText, besides a space.
 BEHIND = "-.,:;!?/'\")]}>"
 
@@ -23,12 +26,20 @@ def setup(app: Any) -> dict[str, bool]:
     """What Sphinx calls."""
     app.connect("autodoc-before-process-signature", _complete)
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _shorten)
     return {"parallel_read_safe": True}
 
 
 def _complete(app: Any, obj: Any, bound: bool) -> None:
     """Give a module that names pandas for type checkers only what its signatures mean."""
     getattr(obj, "__globals__", {}).setdefault("pd", pd)
+
+
+def _shorten(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, back: str | None
+) -> tuple[str | None, str | None]:
+    """NumPy's union of all that is like an array under its name."""
+    return tuple(text and ARRAY_LIKE.sub("ArrayLike", text) for text in (signature, back))
 
 
 def restructured(lines: Iterable[str], place: str) -> list[str]:

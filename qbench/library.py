@@ -78,8 +78,8 @@ class Module:
     """What the source of a module says of itself.
 
     `defined` are its public functions and classes, `constants` its public constants with value and
-    remark (None: autodoc reads the comment above it), `imported` what else of qbench its names
-    stand for, `offered` its `__all__`.
+    remark (None: autodoc reads the comment above or the text below), `imported` what else of
+    qbench its names stand for, `offered` its `__all__`.
     """
 
     name: str
@@ -157,7 +157,7 @@ def _read(file: Path, name: str) -> Module:
     tree, package = ast.parse(source), file.name == "__init__.py"
     module = Module(name, _first(tree), package)
     offered: tuple[str, ...] = ()
-    for node in tree.body:
+    for node, behind in zip(tree.body, [*tree.body[1:], None], strict=True):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             if not node.name.startswith("_"):
                 module.defined[node.name] = _first(node)
@@ -167,7 +167,8 @@ def _read(file: Path, name: str) -> Module:
             if target.id == "__all__":
                 offered = tuple(ast.literal_eval(node.value))
             elif target.id.isupper() and not target.id.startswith("_"):
-                module.constants[target.id] = _constant(node, source)
+                described = isinstance(behind, ast.Expr) and isinstance(behind.value, ast.Constant)
+                module.constants[target.id] = None if described else _constant(node, source)
     return Module(**{**module.__dict__, "offered": offered})
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import qbench
 from qbench import library
-from qbench.docstrings import restructured
+from qbench.docstrings import ARRAY_LIKE, restructured
 
 
 def test_every_room_is_on_one_page():
@@ -68,3 +68,16 @@ def test_a_name_means_what_it_would_mean_there(text, place, full):
 )
 def test_docstrings_become_restructured_text(markdown, expected):
     assert restructured(markdown, "qbench.training") == expected
+
+
+def test_a_constant_that_text_describes_is_left_to_autodoc():
+    constants = library.modules()["qbench.evolution.genotype"].constants
+    assert constants["FLEX_STUDENT"] is None and constants["BITS"] is not None
+
+
+def test_what_is_like_an_array_is_called_so():
+    long = (
+        "_Buffer | _SupportsArray[dtype[Any]] | _NestedSequence[_SupportsArray[dtype[Any]]] | "
+        "complex | bytes | str | _NestedSequence[complex | bytes | str]"
+    )
+    assert ARRAY_LIKE.sub("ArrayLike", f"(x: {long}, y: int)") == "(x: ArrayLike, y: int)"
