@@ -147,6 +147,10 @@ def test_pages_tell_nothing_of_the_machine_that_built_them(site):
             assert not [p for p in private if p in text], file
 
 
+#: Colours on their way from one theme to the other are no colours of a page.
+STILL = "*, *::before, *::after { transition: none !important; animation: none !important }"
+
+
 @pytest.fixture(scope="module")
 def opened(site, browser):
     """A function that opens a page as a reader with a `theme` and a `width` does, and watches it.
@@ -167,6 +171,7 @@ def opened(site, browser):
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto((site / f"{name}.html").as_uri())
+        page.add_style_tag(content=STILL)
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         figures = page.locator("figure.qb-figure")
         for number in range(figures.count()):

@@ -116,7 +116,7 @@ def simple(text: str) -> str:
 def as_json(value: object) -> str:
     """Compact JSON that may stand in a script element; numbers to nine digits, NaN as null."""
     text = json.dumps(_tidy(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return text.replace("<", "\\u003c")  # the one character that could end the element
 
 
 def _tidy(value: object) -> object:
