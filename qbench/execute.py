@@ -1,5 +1,6 @@
 """Run chapters: papermill in one process a chapter, progress in lines, failures in a sentence."""
 
+import logging
 import os
 import re
 import sys
@@ -172,6 +173,10 @@ def _run(job: Job, environment: Mapping[str, str], alone: bool = False) -> Outco
             f"{error.ename}: {_plain(error.evalue)} "
             f"The partial notebook is {paths.shown(job.output)}."
         )
+    except KeyboardInterrupt:
+        # The kernel heard it too and ends; nobody waits for that, which asyncio would report.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
     except Exception as error:  # the kernel died, the disk is full: name it, let the others go on
         failure = f"{job.label}: {type(error).__name__}: {_plain(str(error))}"
     seconds = time.perf_counter() - started
