@@ -21,14 +21,11 @@ test: install  ## everything that matters, two processes at a time
 	@$(BIN) -m pytest -n 2 --dist loadfile --nbval-lax tests notebooks
 
 bench: install  ## speed, measured side by side
-	@$(BIN) tests/bench/startup.py
-	@$(BIN) tests/bench/store.py
-	@$(BIN) tests/bench/cluster.py
+	@$(BIN) tests/bench/waits.py
 	@$(BIN) tests/bench/sweep.py
 	@$(BIN) tests/bench/students.py
 	@$(BIN) tests/bench/perceptrons.py
 	@$(BIN) tests/bench/devices.py
-	@$(BIN) tests/bench/pages.py
 
 lint: install  ## ruff: style, imports, formatting
 	@$(BIN) -m ruff check .

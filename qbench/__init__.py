@@ -57,6 +57,7 @@ _ROOMS = (
     "speed_processes",
     "speed_rounding",
     "speed_tables",
+    "speed_waits",
     "store",
     "studies",
     "sweep",

@@ -74,13 +74,14 @@ def local(count: int) -> Iterator[str]:
 
     Raises `ClusterError` when they cannot be started.
     """
-    dask = _dask()
+    # Before settings are changed for a while: on its way in it brings the usual ones.
+    distributed, dask = _dask("distributed"), _dask()
     # A process may die while it holds any job; the driver hands a lost one in again, and counts.
     settings = {"distributed.scheduler.allowed-failures": 10}
     with dask.config.set(settings):
         try:
             with _deaf():
-                made = _dask("distributed").LocalCluster(
+                made = distributed.LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
                     processes=True,

@@ -55,6 +55,7 @@ PAGES = (
             "speed_distillation",
             "speed_processes",
             "speed_rounding",
+            "speed_waits",
             "faults",
         ),
     ),

@@ -22,6 +22,7 @@ from qbench import (
 )
 from qbench import speed_distillation as students
 from qbench import speed_rounding as rounding
+from qbench import speed_waits as waits
 
 TITLES = {
     "stewart2021": "Stewart et al. 2021",
@@ -47,6 +48,7 @@ def generated() -> dict[str, str]:
         "accuracy.md": _accuracy(),
         "students.md": _students(),
         "rounding.md": _rounding(),
+        "waits.md": _waits(),
         "faults.md": _faults(),
         "library.md": library.listed(),
         "parameters.md": _parameters(),
@@ -243,6 +245,25 @@ def _rounding() -> str:
         formats = {"images/s in all": ",.0f", "times PyTorch's best": ".2f"}
         return f"{_measured_on(entry)}\n\n" + _table(shown, caption, formats)
     return "Not published yet; `make bench` measures it.\n"
+
+
+def _waits() -> str:
+    """What was published of `speed_waits` with its usual settings, the machines in front."""
+    found = _entries(waits.started, waits.looked_up, waits.generations, waits.opened)
+    if not found:
+        return "Not published yet; `make bench` measures it.\n"
+    summed = waits.summed_up({name: entry.table() for name, entry in found.items()})
+    shown = pd.DataFrame(
+        {
+            "what": summed["what"],
+            "took": [f"{took:,.3g}" for took in summed["took"]],
+            "unit": summed["unit"],
+            "aim": summed["aim"],
+            "met": summed["met"].map({True: "yes", False: "no"}).fillna(""),
+        }
+    )
+    places = "".join(f"{place}\n\n" for place in dict.fromkeys(map(_measured_on, found.values())))
+    return places + _table(shown, "What is waited for; medians where there were several rounds")
 
 
 def _faults() -> str:
