@@ -21,6 +21,7 @@ from qbench import chapters, numbering, paths, provenance
 from qbench.errors import UserError
 from qbench.execute import Job, run_all, run_elsewhere
 from qbench.files import write_atomically
+from qbench.numbers import with_minus
 
 EXECUTED = paths.EXECUTED
 SOURCE = paths.BUILD / "src"
@@ -160,13 +161,17 @@ def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.source = cell.source.replace("# Parameters", "# The parameters of this page", 1)
         cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
         for output in cell.outputs:
-            output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
+            shown = output.get("data", {})
+            shown.pop("application/vnd.plotly.v1+json", None)
+            if "text/markdown" in shown:
+                shown["text/markdown"] = with_minus(shown["text/markdown"])
     return notebook
 
 
 def _with_offer(notebook: nbformat.NotebookNode, name: str) -> str:
     """The first cell with a line in front of its sections: the notebook itself, how to run it."""
     words = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    words = re.sub(r"\s*\\\n\s*", " ", words)  # a command over several lines
     command = re.search(rf"^qbench run {name[:2]} .*?(?=\s*(#|$))", words, re.MULTILINE)
     shown = html.escape(command[0] if command else f"qbench run {name[:2]}")
     offer = (

@@ -1,6 +1,9 @@
-"""What is taken for a number: no truth value, and nothing that JSON cannot hold."""
+"""What is taken for a number (no truth value, nothing that JSON cannot hold), and how it is set."""
 
 import math
+import re
+
+_HYPHEN = re.compile(r"(`+).*?\1|(?<![\w.,%)\]−–-])-(?=\.?\d)", re.DOTALL)
 
 
 def whole(value: object) -> bool:
@@ -11,3 +14,8 @@ def whole(value: object) -> bool:
 def number(value: object) -> bool:
     """Whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def with_minus(text: str) -> str:
+    """`text` with a minus sign where a hyphen is a number's sign; what is in backticks stays."""
+    return _HYPHEN.sub(lambda found: found[0] if found[1] else "−", text)

@@ -24,14 +24,6 @@ from qbench import speed_distillation as students
 from qbench import speed_rounding as rounding
 from qbench import speed_waits as waits
 
-TITLES = {
-    "stewart2021": "Stewart et al. 2021",
-    "stewart2020": "Stewart et al. 2020 (preprint)",
-    "ducasse2021": "Ducasse et al. 2021",
-    "faraone2021": "Faraone 2021",
-    "vailakis2022": "Vailakis 2022",
-    "horowitz2014": "Horowitz 2014",
-}
 SPEED = (speed.sweep_step, speed.sweep_scaling, speed.sweep_epoch)
 
 
@@ -40,8 +32,8 @@ def generated() -> dict[str, str]:
     return {
         "datasets.md": _datasets(),
         "published.md": _published(),
-        "errata.md": errata_page.listed(TITLES),
-        "checked.md": errata_page.checked(TITLES),
+        "errata.md": errata_page.listed(reference.TITLES),
+        "checked.md": errata_page.checked(reference.TITLES),
         "runs.md": _runs(),
         "pins.md": _pins(),
         "speed.md": _speed(),
@@ -75,7 +67,7 @@ def _published() -> str:
             counts |= {"claims": len(reference.claims(source))}
         if (paths.PAPER / source / "errata.csv").exists():
             counts |= {"errata": len(reference.errata(source))}
-        rows.append({"publication": TITLES.get(source, source), **counts})
+        rows.append({"publication": reference.TITLES[source], **counts})
     frame = pd.DataFrame(rows).fillna(0).convert_dtypes()
     return _table(frame, "Published values in data/paper/")
 

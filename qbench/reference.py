@@ -6,6 +6,7 @@ hardware` only a device that is not here could tell.
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from math import isclose, isnan
 from typing import Any
 
@@ -17,6 +18,14 @@ VERDICTS = ("exact", "matches", "trend", "differs", "erratum", "needs hardware")
 FIRST, LAST = ["source", "where"], ["quantity", "value", "unit", "printed", "note"]
 CLAIMS = ["source", "where", "claim", "kind", "statement", *LAST]
 ERRATA = ["source", "where", "erratum", "printed", "should_be", "arithmetic", "note"]
+TITLES = {  # as pages cite them
+    "stewart2021": "Stewart et al. 2021",
+    "stewart2020": "Stewart et al. 2020 (preprint)",
+    "ducasse2021": "Ducasse et al. 2021",
+    "faraone2021": "Faraone 2021",
+    "vailakis2022": "Vailakis 2022",
+    "horowitz2014": "Horowitz 2014",
+}
 
 
 def sources() -> list[str]:
@@ -179,12 +188,30 @@ def claim_value(
     why: str = "",
     erratum: str = "",
 ) -> dict[str, Any]:
-    """As `claim`, for a claim that states a number: ours, in the claim's unit, gets `verdict`."""
-    printed = claims(source).set_index("claim")["value"]
-    row = _claim(source, name)
-    said = verdict(printed[name], ours, tolerance=tolerance, why=why, erratum=erratum)
+    """As `claim`, for a claim that states a number: ours, in the claim's unit, gets `verdict`.
+
+    It is shown with its unit, to one decimal more than the published one needs.
+    """
+    row, known = _claim(source, name), claims(source).set_index("claim")
+    printed = known.loc[name, "value"]
+    said = verdict(printed, ours, tolerance=tolerance, why=why, erratum=erratum)
     why = erratum if said == "erratum" else why
-    return _noted(source, name, row | {"ours": f"{ours:.6g}", "verdict": said, "why": why})
+    words = written(ours, beside=printed, unit=known.loc[name, "unit"])
+    return _noted(source, name, row | {"ours": words, "verdict": said, "why": why})
+
+
+def written(number: float, *, beside: float, unit: str = "") -> str:
+    """`number` for a page, to one decimal more than `beside` has, or two digits if that shows none.
+
+    Whole numbers have no decimals, thousands are separated; the unit "1" is that of a ratio.
+    """
+    decimals = max(0, -Decimal(f"{beside:.10g}").normalize().as_tuple().exponent) + 1
+    text = f"{number:z,.{decimals}f}"
+    if number and not text.strip("-0.,"):
+        text = f"{number:.2g}"
+    elif float(number).is_integer():
+        text = f"{number:,.0f}"
+    return f"{text} {unit}" if unit not in ("", "1") else text
 
 
 def _noted(source: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +224,7 @@ def _claim(source: str, name: str) -> dict[str, str]:
     row = known[known["claim"] == name]
     if row.empty:
         raise ValueError(f"{source} has no claim {name!r}; it has {', '.join(known['claim'])}.")
-    return {"where": f"{source}, {row['where'].iloc[0]}", "claim": row["statement"].iloc[0]}
+    return {"where": f"{TITLES[source]}, {row['where'].iloc[0]}", "claim": row["statement"].iloc[0]}
 
 
 def _source(source: str) -> str:

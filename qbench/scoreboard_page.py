@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import chapters, pages, scoreboard
+from qbench import chapters, reference, scoreboard
 
 #: What a filter's value for the rows without any verdict begins with: see scoreboard.js.
 NOT_JUDGED = "-"
@@ -36,8 +36,8 @@ def generated(said: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]
     """Markdown by file name, as `pages.generated`, from the verdicts of the executed chapters."""
     whole = scoreboard.board(said)
     return {
-        "counts.md": front(whole, pages.TITLES),
-        "scoreboard.md": small() + page(whole, pages.TITLES),
+        "counts.md": front(whole, reference.TITLES),
+        "scoreboard.md": small() + page(whole, reference.TITLES),
         "verdicts.md": legend(),
     }
 

@@ -184,7 +184,30 @@ def test_heat_map(figures: dict) -> None:
 
 def test_a_cell_next_to_nothing_has_no_sign() -> None:
     df = pd.DataFrame({"a": ["1", "2"], "b": ["1", "1"], "v": [-0.001, -1.0]})
-    assert plots.heat_map(df, "a", "b", "v", decimals=2).data[1].text == ("0.00", "-1.00")
+    assert plots.heat_map(df, "a", "b", "v", decimals=2).data[1].text == ("0.00", "−1.00")
+
+
+def test_differences_diverge_from_their_centre() -> None:
+    df = pd.DataFrame({"a": ["1", "2", "3"], "b": ["1"] * 3, "v": [-1.0, 0.0, 3.0]})
+    cells = plots.heat_map(df, "a", "b", "v", centre=0).data[0]
+    assert (cells.zmin, cells.zmax) == (-3, 3)
+    middle = theme.colour_at(cells.colorscale, 0.5)
+    assert min(int(middle[i : i + 2], 16) for i in (1, 3, 5)) > 240  # 0 is neither red nor blue
+
+
+def test_the_colour_bar_says_where_colours_end() -> None:
+    df = pd.DataFrame({"a": ["1", "2"], "b": ["1"] * 2, "v": [1.0, 1416.0]})
+    title = plots.heat_map(df, "a", "b", "v", limits=(0, 200)).data[0].colorbar.title.text
+    assert "colours end at 200" in title
+    title = plots.heat_map(df, "a", "b", "v", limits=(0, 2000)).data[0].colorbar.title.text
+    assert title == "V"
+
+
+def test_numbers_in_cells_are_smaller_on_a_phone() -> None:
+    cells = range(8)
+    df = pd.DataFrame([{"a": a, "b": b, "v": 10_000.5} for a in cells for b in cells])
+    text = plots.heat_map(df, "a", "b", "v", decimals=0).data[1]
+    assert 8 <= text.meta["narrow_size"] < text.textfont.size <= 12
 
 
 def test_marked_cells_have_frames(figures: dict, sweep: pd.DataFrame) -> None:

@@ -140,7 +140,7 @@ def test_static_form_puts_text_where_plotly_does(sweep: pd.DataFrame) -> None:
 
 def test_static_form_writes_small_numbers_in_full() -> None:
     df = pd.DataFrame({"x": [1, 2], "y": ["a", "a"], "v": [-0.00123, 0.00456]})
-    assert {"-0.00123", "0.00456"} <= set(
+    assert {"−0.00123", "0.00456"} <= set(
         texts(plots.svg(plots.heat_map(df, "x", "y", "v"))).split()
     )
 

@@ -394,7 +394,7 @@ def claim(name="parallelism_leaves_accuracy", **given):
 def test_claim_row():
     row = claim(holds=True)
     assert row == {
-        "where": "stewart2021, Section 4.2.3",
+        "where": "Stewart et al. 2021, Section 4.2.3",
         "claim": "Parallelism does not change accuracy.",
         "ours": "84.9%",
         "verdict": "trend",
@@ -418,6 +418,27 @@ def test_claim_that_does_not_hold_needs_a_reason(holds):
     with pytest.raises(ValueError, match="does not hold or was not tested: give why"):
         claim(holds=holds)
     assert claim(holds=holds, erratum="1 + 1 = 2")["verdict"] == "erratum"
+
+
+@pytest.mark.parametrize(
+    ("number", "beside", "unit", "said"),
+    [
+        (3.22333, 3, "%", "3.2 %"),
+        (96.9737, 96.97, "1", "96.974"),
+        (373134, 373000, "images/s", "373,134 images/s"),
+        (6099.05, 6100, "images/s", "6,099.1 images/s"),
+        (16, 16.5, "bits", "16 bits"),
+        (-0.004, 0.1, "%", "-0.004 %"),
+        (0, 3, "", "0"),
+        (-12.34, 12, "", "-12.3"),
+    ],
+)
+def test_ours_has_one_decimal_more_than_theirs(number, beside, unit, said):
+    assert reference.written(number, beside=beside, unit=unit) == said
+
+
+def test_every_source_has_a_title():
+    assert set(reference.sources()) == set(reference.TITLES)
 
 
 def test_a_publication_without_claims():

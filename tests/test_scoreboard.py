@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scoreboard_toy as toy
 
-from qbench import ledger, pages, paths, reference, scoreboard, scoreboard_page
+from qbench import ledger, paths, reference, scoreboard, scoreboard_page
 
 CLAIM = "stewart2021/claims:two_bit_catches_up"
 
@@ -130,7 +130,7 @@ def test_every_entry_can_be_told_from_the_others_by_its_row():
 
 def test_the_front_page_counts_what_the_board_has():
     board = scoreboard.board(toy.whole())
-    text = scoreboard_page.front(board, pages.TITLES)
+    text = scoreboard_page.front(board, reference.TITLES)
     lines = re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines]
     head, *rows = [[re.sub("<[^>]*>", "", cell) for cell in line] for line in cells]
@@ -138,7 +138,7 @@ def test_the_front_page_counts_what_the_board_has():
     counted = pd.DataFrame(numbers, index=head[1:]).T
     assert counted.loc["All", "all"] == len(board)
     for source in scoreboard.works():
-        rows, shown = board[board["source"] == source], counted.loc[pages.TITLES[source]]
+        rows, shown = board[board["source"] == source], counted.loc[reference.TITLES[source]]
         assert shown["all"] == len(rows)
         assert shown["not judged"] == (rows["verdict"] == "").sum()
         for verdict in scoreboard.VERDICTS:
@@ -148,6 +148,6 @@ def test_the_front_page_counts_what_the_board_has():
 
 def test_the_page_has_every_entry_and_stays_small():
     board = scoreboard.board(toy.whole())
-    text = scoreboard_page.page(board, pages.TITLES)
+    text = scoreboard_page.page(board, reference.TITLES)
     assert text.count("<tr data-v=") == len(board) and len(text.encode()) < 1.5e6
     assert str(paths.ROOT) not in text

@@ -45,7 +45,7 @@ def test_where_it_ran_of_a_page_that_shows_runs(monkeypatch):
     table = store.where_it_ran().set_index("what").value
     assert table["runs shown"] == "3"
     assert table["computed"].startswith("2025-12-31 to ")
-    assert table["computing time"].startswith("1 min 40")
+    assert table["computing time, summed over runs"].startswith("1 min 40")
     here = provenance.machine()
     machines = {"Z80, 1 cores", f"{here['processor']}, {here['cores']} cores"}
     assert set(table["computed on"].split("; ")) == machines

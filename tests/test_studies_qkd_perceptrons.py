@@ -222,6 +222,11 @@ def test_a_verdict_over_differences_is_as_sure_as_those_that_decide_it(means, sc
     assert ~~every == every
 
 
+def test_no_difference_is_none_above_0():
+    judge = Judge(as_printed(), "why")
+    assert not judge.some([pd.Series([0.0, 0.0]), pd.Series([-1.0, -1.1])]).holds
+
+
 def test_a_training_that_diverged_is_named_and_left_out():
     table = as_printed(scatter=0.01)
     gone = (table.method == "qat") & (table.seed == 1) & (table.weight_bits == 8)

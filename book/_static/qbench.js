@@ -83,10 +83,20 @@
       .map((trace) => (trace.meta ? { ...trace, uid: trace.meta.line, visible: true } : trace));
   }
 
+  /* The traces with numbers in cells as small as a phone needs them. */
+  function sized(traces, width) {
+    if (width >= NARROW) return traces;
+    return traces.map((trace) =>
+      trace.meta?.narrow_size
+        ? { ...trace, textfont: { ...trace.textfont, size: trace.meta.narrow_size } }
+        : trace,
+    );
+  }
+
   /* The traces in the page's theme: their colours suit both, except those in the ink's colour. */
-  function dataFor(figure) {
+  function dataFor(figure, width) {
     const colours = coloursFor(figure);
-    return chosen(figure).map((trace) => {
+    return sized(chosen(figure), width).map((trace) => {
       const themed = { ...trace };
       for (const key of ["error_x", "error_y", "marker"]) {
         if (trace[key]) themed[key] = replace(structuredClone(trace[key]), colours);
@@ -101,7 +111,7 @@
       const layout = layoutFor(figure, plot.clientWidth, false);
       const name = figure.box.id;
       const { width, height } = layout;
-      Plotly.downloadImage({ data: chosen(figure), layout }, { format, width, height, filename: name });
+      Plotly.downloadImage({ data: sized(chosen(figure), width), layout }, { format, width, height, filename: name });
     };
   }
 
@@ -125,7 +135,7 @@
     // The same object each time: for another one plotly starts anew and forgets zoom and legend.
     figure.config ??= { displaylogo: false, scrollZoom: false, modeBarButtons: buttons(figure) };
     try {
-      await Plotly.react(figure.live, dataFor(figure), layout, figure.config);
+      await Plotly.react(figure.live, dataFor(figure, width), layout, figure.config);
       figure.drawn = true;
       figure.box.classList.add("qb-drawn");
     } catch (problem) {

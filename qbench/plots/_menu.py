@@ -75,7 +75,7 @@ def assign(traces: Iterable, choice: int, line: object, shown: bool) -> None:
 
 def choice(trace: object) -> int | None:
     """The number of the choice that the trace belongs to; None if it is always shown."""
-    return trace.meta["choice"] if isinstance(trace.meta, dict) else None
+    return trace.meta.get("choice") if isinstance(trace.meta, dict) else None
 
 
 def buttons(fig: go.Figure, chosen: Menu) -> list[dict]:

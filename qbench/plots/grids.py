@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale
 
+from qbench.numbers import with_minus
 from qbench.plots import _frame as frame
 from qbench.plots import _layout, lines, theme
 
@@ -24,6 +25,7 @@ def heat_map(
     decimals: int | None = None,
     limits: tuple[float, float] | None = None,
     scale: str = theme.SEQUENTIAL,
+    centre: float | None = None,
     mark: str | None = None,
     mark_name: str = "marked",
 ) -> go.Figure:
@@ -33,6 +35,8 @@ def heat_map(
     unit that `labels` gives. A missing cell stays empty.
     decimals: decimal places of the printed numbers; limits: values at the ends of the colours.
     scale: a sequential plotly scale, "Cividis" or "Viridis".
+    centre: what values are above or below, such as 0 for differences: colours then diverge from it,
+        as far to either side. Where `limits` leave values out, the colour bar says so.
     mark: a boolean column; the cells where it is true have a frame around their number, which the
         legend and the hover box call `mark_name`. A missing cell has none.
     Raises ValueError for an unknown or non-numeric column, an empty frame, two rows for a cell, or
@@ -48,15 +52,25 @@ def heat_map(
     cells = [frame.numbers(row) for row in table.to_numpy()]
     given = [v for row in cells for v in row if v is not None]
     low, high = limits or (min(given), max(given))
+    if centre is not None:
+        reach = max(abs(low - centre), abs(high - centre))
+        low, high, scale = centre - reach, centre + reach, theme.DIVERGING
     if low == high:
         low, high = low - 0.5, high + 0.5
     places = frame.decimals(given, 3) if decimals is None else decimals
-    texts = [[None if v is None else f"{v:z,.{places}f}" for v in row] for row in cells]
-    # A cell is 290 px over the columns on a phone, within frames 260; a digit 0.64 of the size.
+    texts = [[None if v is None else with_minus(f"{v:z,.{places}f}") for v in row] for row in cells]
+    # All cells take 290 px on a phone, 600 elsewhere, within frames less; a digit 0.64 of the size.
     longest = max(len(text) for row in texts for text in row if text)
-    size = max(8, min(12, int((260 if mark else 290) / len(across) / 0.64 / longest)))
+    narrow, size = (
+        max(8, min(12, int(width * (0.9 if mark else 1) / len(across) / 0.64 / longest)))
+        for width in (290, 600)
+    )
     colours = get_colorscale(scale)
     name = frame.label(value, labels)
+    ends = [
+        f"{end:,.4g}" for end, out in ((low, min(given) < low), (high, max(given) > high)) if out
+    ]
+    bar = f"{name}; colours end at {' and '.join(ends)}" if ends else name
     fig = go.Figure(
         go.Heatmap(
             x=across,
@@ -78,7 +92,7 @@ def heat_map(
             + "<extra></extra>",
             colorbar={
                 "orientation": "h",
-                "title": {"text": _layout.wrap(name, 44), "side": "bottom", "font": {"size": 13}},
+                "title": {"text": _layout.wrap(bar, 44), "side": "bottom", "font": {"size": 13}},
                 "thickness": 10,
                 "len": 1,
                 "x": 0.5,
@@ -103,6 +117,7 @@ def heat_map(
         text=[text for _, _, text, _ in printed],
         mode="text",
         textfont={"color": inks, "size": size},
+        meta={"narrow_size": narrow},  # see qbench.js
         hoverinfo="skip",
         showlegend=False,
     )

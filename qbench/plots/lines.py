@@ -284,7 +284,7 @@ def _reference(fig, df, reference, x, y, colour, facet, order, axes, name) -> No
     known = colour is not None and colour in reference
     for line in frame.series("curves' reference", reference, colour if known else None, order):
         tint = line.colour if known else theme.NEUTRAL
-        shape = line.symbol if known else "circle"
+        shape = line.symbol.removesuffix("-open") if known else "circle"
         if line.rows.empty:
             continue
         fig.add_scatter(

@@ -6,6 +6,7 @@ from html import escape
 
 import pandas as pd
 
+from qbench.numbers import with_minus
 from qbench.plots import _frame as frame
 from qbench.plots.bundle import simple
 
@@ -57,8 +58,7 @@ def table(df: pd.DataFrame, *, caption: str, formats: Mapping[str, Format] | Non
         cells = []
         for place, (column, text) in enumerate(zip(df.columns, row, strict=True)):
             inner = _verdict(text) if str(column).lower() == "verdict" else escape(text)
-            if numeric[place]:
-                inner = inner.replace("-", "−")
+            inner = inner.replace("-", "−") if numeric[place] else with_minus(inner)
             cells.append(
                 _cell("th" if place == 0 else "td", inner, numeric[place], "row" * (place == 0))
             )

@@ -42,6 +42,7 @@ CSS_VARIABLES = {
 FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 FONT_SIZE = 13
 SEQUENTIAL = "Cividis"
+DIVERGING = "RdBu_r"  # blue below, red above: apart for every kind of colour vision
 
 
 def luminance(colour: str) -> float:
@@ -71,10 +72,11 @@ def fade(colour: str, alpha: float) -> str:
 def style(index: int) -> tuple[str, str, str]:
     """Colour, marker symbol and dash of the series number `index`; no two series share all three.
 
-    The second round of colours moves on by three symbols and is dashed.
+    The second round of colours moves on by three symbols, which are hollow, and is dashed.
     """
     turn, place = divmod(index, len(PALETTE))
-    return PALETTE[place], SYMBOLS[(place + 3 * turn) % len(SYMBOLS)], DASHES[turn % len(DASHES)]
+    symbol = SYMBOLS[(place + 3 * turn) % len(SYMBOLS)] + "-open" * (turn % len(DASHES))
+    return PALETTE[place], symbol, DASHES[turn % len(DASHES)]
 
 
 def template() -> go.layout.Template:

@@ -287,7 +287,10 @@ def where_it_ran() -> pd.DataFrame:
             ("runs shown", str(len(records))),
             ("computed on", "; ".join(sorted(machines))),
             ("computed", " to ".join(sorted({days[0], days[-1]}))),
-            ("computing time", provenance.duration(sum(r["seconds"] for r in records))),
+            (
+                "computing time, summed over runs",
+                provenance.duration(sum(r["seconds"] for r in records)),
+            ),
         ]
     else:
         here = provenance.machine()

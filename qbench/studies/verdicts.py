@@ -64,7 +64,11 @@ class Judge:
 
     def some(self, differences: Iterable[pd.Series], *, spread: float | None = None) -> Verdict:
         """At least one mean difference is above 0."""
-        return ~self.every([-one for one in differences], spread=spread)
+        spread = self.spread if spread is None else spread
+        kept, broken = [], []
+        for one in differences:
+            (kept if one.mean() > 0 else broken).append(clear(one, spread))
+        return Verdict(bool(kept), any(kept) if kept else all(broken))
 
     def best(self, values: Mapping[Any, pd.Series], name: Any) -> Verdict:
         """The value under `name` is above all others."""
@@ -96,5 +100,7 @@ class Judge:
 
 def said(gains: Mapping[int, pd.Series], what: str) -> str:
     """Mean gains by bits in words."""
-    words = ", ".join(f"{bits} bits {gain.mean():+.2f}" for bits, gain in gains.items())
+    words = ", ".join(
+        f"{bits} bit{'s' * (bits > 1)} {gain.mean():+z.2f}" for bits, gain in gains.items()
+    )
     return f"{what}: {words} points"
