@@ -40,8 +40,11 @@ def checked(titles: Mapping[str, str]) -> str:
         {
             "publication": apart["source"].map(titles),
             "what": apart["what"],
-            "printed": apart["printed"],
-            "computed": apart["computed"],
+            "printed": [f"{printed:,.10g}" for printed in apart["printed"]],
+            "computed": [
+                reference.written(computed, beside=printed)
+                for printed, computed in zip(apart["printed"], apart["computed"], strict=True)
+            ],
             "erratum": apart["erratum"].str.replace("_", " "),
         }
     )

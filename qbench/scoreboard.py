@@ -305,7 +305,8 @@ def _shown(name: str) -> str:
     """An entry's identifier in words."""
     source, _, entry = name.partition("/")
     table, _, which = entry.partition(":")
-    return f"{source}, {which if table == 'claims' else table}".replace("_", " ")
+    what = which if table == "claims" else table
+    return f"{reference.TITLES[source]}, {what.replace('_', ' ')}"
 
 
 def _named(row: Row) -> str:

@@ -1,5 +1,6 @@
 """The scoreboard as a page, and its counts for the front page: Markdown with tables in HTML."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -29,6 +30,7 @@ REASONS = {
     "out of reach": "the data cannot be had here",
     "chapter to come": "being written",
 }
+ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 COLUMNS = ("Claim or entry", "Printed", "Ours", "Verdict", "Chapter")
 
 
@@ -38,7 +40,7 @@ def generated(said: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]
     return {
         "counts.md": front(whole, reference.TITLES),
         "scoreboard.md": small() + page(whole, reference.TITLES),
-        "verdicts.md": legend(),
+        "verdicts.md": legend(whole),
     }
 
 
@@ -106,9 +108,11 @@ def front(whole: pd.DataFrame, titles: dict[str, str]) -> str:
     )
 
 
-def legend() -> str:
-    """What verdicts and reasons mean, as Markdown definitions."""
-    lines = [f"**{word}**: {meaning}." for word, meaning in (MEANINGS | REASONS).items()]
+def legend(whole: pd.DataFrame) -> str:
+    """What the verdicts and reasons of `scoreboard.board` mean, as Markdown definitions."""
+    used = {*whole["verdict"], *whole["reason"]}
+    meanings = (MEANINGS | REASONS).items()
+    lines = [f"**{word}**: {meaning}." for word, meaning in meanings if word in used]
     return "\n".join(f"* {line}" for line in lines) + "\n"
 
 
@@ -162,9 +166,9 @@ def _table(source: str, title: str, rows: pd.DataFrame) -> str:
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Claims first, section by section as they stand in the file; then table by table."""
+    """Claims first, section by section, then those in tables and figures; then table by table."""
     claims = rows[rows["table"] == "claims"]
-    for where, part in claims.groupby("where", sort=False):
+    for where, part in sorted(claims.groupby("where", sort=False), key=lambda one: _place(one[0])):
         yield f"{where}: claims", part
     entries = rows[rows["table"] != "claims"]
     order = sorted(entries["table"].unique(), key=_natural)
@@ -173,6 +177,16 @@ def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             table.replace("_", " ", 1).replace("_", ".").capitalize(),
             entries[entries["table"] == table],
         )
+
+
+def _place(where: str) -> tuple[int, list[int]]:
+    """Where "Abstract", "Section 2.10", "Section III-C" or "Table 4" comes in a publication."""
+    kind, _, rest = where.partition(" ")
+    order = {"Abstract": 0, "Chapter": 1, "Section": 1}.get(kind, 2)
+    roman = re.match(r"[IVX]+\b", rest)
+    first = [ROMAN.index(roman[0])] if roman and roman[0] in ROMAN else []
+    letters = [ord(letter) for letter in re.findall(r"-([A-Z])\b", rest)]
+    return order, first + letters + [int(number) for number in re.findall(r"\d+", rest)]
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:

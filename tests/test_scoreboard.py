@@ -83,7 +83,7 @@ def test_several_verdicts_are_the_worst_of_them():
 def test_the_preprint_takes_the_verdict_of_the_article():
     board = scoreboard.board({"05": toy.whole()["05"], "02": [toy.record(CLAIM, "differs")]})
     old = CLAIM.replace("2021", "2020")
-    assert board.loc[old, "verdict"] == "differs" and "stewart2021" in board.loc[old, "why"]
+    assert board.loc[old, "verdict"] == "differs" and "Stewart et al. 2021" in board.loc[old, "why"]
 
 
 def test_a_verdict_goes_before_a_reason():

@@ -221,6 +221,14 @@ def test_a_second_search_trains_only_what_is_not_known(tmp_path, monkeypatch):
     assert (some["error"] == 40.0).all()
 
 
+def test_the_claims_on_other_devices_follow_regret_and_winners():
+    pairs = pd.DataFrame(
+        {"device": ["macs", "dpu-b512"], "on_cpu": [3, 3], "shared": [3, 1], "out": [4.0, 25.0]}
+    )
+    assert ported.claims(pairs)["verdict"].tolist() == ["trend", "trend"]
+    assert ported.claims(pairs[:1])["verdict"].tolist() == ["differs", "differs"]
+
+
 def test_two_searches_compare_what_was_ported_with_what_was_evolved_there():
     table = networks([1.0, 2.0], [4.0, 6.0], [30.0, 20.0]).assign(search="nsga2")
     other = pd.DataFrame(

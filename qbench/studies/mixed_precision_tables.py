@@ -297,18 +297,22 @@ def lessons(
     fewest = profile[profile["bits"] == p.least_bits].dropna(subset=["lost"])
     lines = []
     if len(fewest):
-        hurt, calm = (fewest.loc[at] for at in (fewest["lost"].idxmax(), fewest["lost"].idxmin()))
+        most, least = fewest["lost"].max(), fewest["lost"].min()
+        hurt, calm = (
+            " and ".join(fewest.loc[fewest["lost"] == lost, "layer"]) for lost in (most, least)
+        )
+        seeds = len(p.search_seeds)
         lines.append(
-            f"* **Profile**: with {_few(p)} in one layer alone, {hurt['layer']} costs most "
-            f"accuracy ({hurt['lost']:+.2f} points of validation error) and {calm['layer']} least "
-            f"({calm['lost']:+.2f}). Mean over {len(p.search_seeds)} seed(s); by chance two errors "
+            f"* **Profile**: with {_few(p)} in one layer alone, most accuracy goes in {hurt} "
+            f" ({most:+z.2f} points of validation error), least in {calm} "
+            f"({least:+z.2f}). Mean over {seeds} seed{'s' * (seeds > 1)}; by chance two errors "
             f"of that size differ by up to {_by_chance(fewest['error'], p):.2f}."
         )
         dear = fewest.loc[fewest["saved"].idxmax()]
         share = dear["saved"] / fewest["saved"].sum() if fewest["saved"].sum() > 0 else np.nan
         lines.append(
             f"* **Cost**: most is saved in {dear['layer']}, {cost_of(p, dear['saved'])} of what "
-            f"all layers save one by one ({share:.0%})."
+            f"all layers save one by one ({100 * share:.0f} %)."
         )
     if liked["bits"].notna().any():
         few, many = liked.iloc[0], liked.iloc[-1]
@@ -318,10 +322,12 @@ def lessons(
         )
     found = networks_of(archive)
     over = int((found["beyond"] > 0).sum())
-    lines.append(
-        f"* **Limits**: of {len(found)} networks that the search asked for, {over} did not keep to "
-        f"{p.share:.0%} of the {p.device} and {'was' if over == 1 else 'were'} not trained."
-    )
+    limits = f"{100 * p.share:.0f} % of the {p.device}"
+    if over:
+        said = f"{over} did not keep to {limits} and {'was' if over == 1 else 'were'} not trained"
+    else:
+        said = f"all kept to {limits}"
+    lines.append(f"* **Limits**: of {len(found)} networks that the search asked for, {said}.")
     return "\n".join(lines)
 
 

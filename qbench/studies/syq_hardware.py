@@ -26,6 +26,13 @@ METHODS = {  # of `scaling.GRANULARITIES`, with Table 5.6's name of the method
     "grouping": "FGQ",
     "channel": "HWGQ, BWN",
 }
+QUANTITIES = {  # of Table 5.7, as the page says them
+    "bram": "block RAMs (18 Kb)",
+    "lut": "LUTs",
+    "lut (%)": "LUTs (%)",
+    "dsp": "DSP blocks",
+    "ff": "flip-flops",
+}
 MAPS = {"inputs": 384, "outputs": 256, "kernel": 3}  # of Table 5.7, section 5.7.2
 GROUPS = {"layer": 1, "row": MAPS["kernel"], "pixel": MAPS["kernel"] ** 2}
 BLOCKS = ((1024, 16), (512, 32))  # words and bits of 18 Kb without the parity bits
@@ -91,6 +98,24 @@ def operations(names: Iterable[str] = LAYERS) -> pd.DataFrame:
                     | {"published": theirs, "ours": float(value)}
                     | {"verdict": reference.verdict(theirs, float(value), of=of)}
                 )
+    return pd.DataFrame(rows)
+
+
+def by_layer(counts: pd.DataFrame) -> pd.DataFrame:
+    """`operations` with a row for each layer and method, and the operations in millions."""
+    rows = []
+    for (layer, method), part in counts.groupby(["layer", "method"], sort=False):
+        scalars, works = (
+            part.set_index("quantity").loc[name] for name in ("scaling factors", "operations")
+        )
+        alike = scalars["verdict"] == works["verdict"]
+        rows.append(
+            {"layer": layer, "method": method, "scalars": scalars["formula"]}
+            | {"printed": scalars["published"], "ours": scalars["ours"]}
+            | {"operations": works["formula"], "printed (millions)": works["published"] / 1e6}
+            | {"ours (millions)": works["ours"] / 1e6}
+            | {"verdict": works["verdict"] if alike else "differs"}
+        )
     return pd.DataFrame(rows)
 
 

@@ -35,14 +35,11 @@ def by_granularity(found: pd.DataFrame) -> pd.DataFrame:
 
 def by_method(found: pd.DataFrame) -> pd.DataFrame:
     """Every method's accuracy, SYQ's at its first granularity: `network`, `name`, `activations`,
-    `accuracy`, low, high; float32 stands beside each width of the activations."""
+    `accuracy`, low, high."""
     rows = found[found["scale_gradient"] == "chain"]
     syq = rows[rows["method"] == "syq"]
     rows = rows[(rows["method"] != "syq") | (rows["granularity"] == syq["granularity"].iloc[0])]
-    widths = sorted(set(rows["act_bits"]) - {32}) or [32]
-    whole = rows[rows["method"] == "float32"]
-    parts = [whole.assign(act_bits=bits) for bits in widths]
-    rows = pd.concat([rows[rows["method"] != "float32"], *parts], ignore_index=True)
+    rows = rows.sort_values("method", key=lambda of: of == "float32", kind="stable")
     named = [
         f"{METHODS[one.method]} {one.weight_codes}" if one.method != "float32" else "float32"
         for one in rows.itertuples()
