@@ -87,7 +87,7 @@ def _float32_claims(judge: Judge) -> None:
         best = {n: max(by_alpha, key=lambda a: by_alpha[a].mean()) for n, by_alpha in gains.items()}
         most = {n: gains[n][alpha] for n, alpha in best.items()}
         words = ", ".join(
-            f"{TITLES[n]} {gain.mean():+.2f} points at best (a = {best[n]:g})"
+            f"{TITLES[n]} {gain.mean():+z.2f} points at best (a = {best[n]:g})"
             for n, gain in most.items()
         )
         judge.say("kd_improves_both_dnn_students", judge.every(most.values()), words)
@@ -141,7 +141,7 @@ def _quantisation_claims(judge: Judge) -> None:
         small = judge.every([0.5 - sign * one for one in of for sign in (1, -1)], spread=noises[8])
         both = judge.some(of, spread=noises[8]) & judge.some([-x for x in of], spread=noises[8])
         means = [-one.mean() for one in of]
-        words = f"from {min(means):+.2f} to {max(means):+.2f} points"
+        words = f"from {min(means):+z.2f} to {max(means):+z.2f} points"
         judge.say("ptq_8_bit_varies", small & both, words)
     if losses[2]:
         much = judge.some([one - 5 for one in losses[2].values()], spread=noises[2])
@@ -213,7 +213,7 @@ def _trained(ours: pd.DataFrame, bits: int, ranges: str, spread: float) -> str:
         return f"{text}; none of them is better than guessing one class in ten."
     if {"qkd", "long qat"} <= of.keys():
         gain = of["qkd"] - of["long qat"]
-        text += f"; QKD over QAT of the same length is {gain.mean():+.2f} points, which "
+        text += f"; QKD over QAT of the same length is {gain.mean():+z.2f} points, which "
         many = "one seed" if len(gain) == 1 else "seeds"
         sure = clear(gain, spread)
         text += "seeds make clear" if sure else f"{many} cannot tell from none"

@@ -176,6 +176,13 @@ def contrasts_shown(found: pd.DataFrame) -> pd.DataFrame:
     return found[columns].rename(columns=HEADINGS)
 
 
+def contrast_formats(found: pd.DataFrame) -> dict[str, str]:
+    """How a page writes the numbers of `contrasts_shown`."""
+    signs = dict.fromkeys(("published (points)", "ours, mean (points)"), "+.2f")
+    written = signs | {"±": ".2f", "chance (points)": ".2f"}
+    return {name: form for name, form in written.items() if name in contrasts_shown(found)}
+
+
 def ptq_noise(ours: pd.DataFrame, bits: int) -> float:
     """Standard deviation over seeds of what PTQ to `bits` bits changes, from all networks."""
     changes = [
