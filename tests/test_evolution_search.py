@@ -200,6 +200,16 @@ def test_random_search_can_draw_the_whole_space():
 # Summaries
 
 
+def test_copies_of_one_network_count_once_on_the_front():
+    table = evolve()
+    rows = summary(table, reference=(3, 60))
+    first = survivors(table, 1)
+    assert first.phenotype.duplicated().any(), "half are copies of the baseline"
+    assert rows.front.iloc[0] <= first.phenotype.nunique() < rows["size"].iloc[0]
+    alone = table[table.generation == 1].assign(error=1.0, latency_ms=1.0, survived_until=1)
+    assert summary(alone, reference=(3, 60)).front.iloc[0] == alone.phenotype.nunique()
+
+
 def test_summary_and_attained_are_arithmetic_on_the_archive():
     table = evolve()
     rows = summary(table, reference=(3, 60), noise=0.1, error_step=1)

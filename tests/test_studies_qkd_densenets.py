@@ -132,6 +132,38 @@ def test_contrasts_name_the_printed_differences():
     assert printed["DenseNet-21, modified over original"] == pytest.approx(0.13)
 
 
+def test_one_seed_leaves_out_what_seeds_would_tell():
+    p = asked("laptop", trained=["8/minmax"])
+    every = as_printed()
+
+    def shown(table):
+        found = tables.contrasts(table, judged.published("cifar10"), judged.contrasts(p))
+        assert set(tables.contrast_formats(found)) <= set(tables.contrasts_shown(found))
+        return list(tables.contrasts_shown(found))
+
+    assert shown(every) == list(tables.HEADINGS.values())
+    assert shown(every[every["seed"] == 0]) == list(tables.HEADINGS.values())[:3]
+
+
+def test_lessons_say_what_each_training_wins_back():
+    p = asked("laptop", trained=["8/minmax", "2/learnt"])
+    own = {("densenet21", "baseline", 32): 52.0}
+    for bits, values in ((8, (51.9, 52.5, 52.1)), (2, (10.0, 46.0, 48.0))):
+        own |= {
+            ("densenet21", m, bits): v for m, v in zip(("ptq", "qat", "qkd"), values, strict=True)
+        }
+    table = made(own, {2: "learnt"}, seeds=(0,))
+    _, eight, two, left = judged.lessons(table, p).split("\n")
+    assert "PTQ has 51.90 %, -0.10 points beside float32; QAT 52.50 %, +0.60 beside PTQ" in eight
+    assert "Best by validation error is QAT (SS) with 52.50 %: no training with a teacher" in eight
+    assert two.startswith("* **2 bits, learnt intervals.**")
+    assert "QKD (SS+CS+TS) with 48.00 %, +2.00 points beside QAT (SS), which had fewer" in two
+    assert "10,000 test images" in left and "another seed" in left
+    longer = made(own | {("densenet21", "long qat", 2): 47.5}, {2: "learnt"})
+    text = judged.lessons(longer, asked("laptop", trained=["2/learnt"], seeds=[0, 1]))
+    assert "+0.50 points beside QAT, as long as QKD; seeds make that clear." in text
+
+
 def test_every_row_of_table_5_9_is_beside_ours():
     own = {("densenet21", f"kd {number}", 32): 90.0 + number for number in range(4)}
     found = judged.distilled(made(own, seeds=(0,)))

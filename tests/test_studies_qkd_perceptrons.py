@@ -266,6 +266,50 @@ def test_the_best_training_and_its_equals():
     assert set(tables.recommended(alone, study.STUDENT)["as good"]) == {tables.ONE_SEED}
 
 
+def with_learnt(bits, errors) -> pd.DataFrame:
+    """Trainings of the student by ranges: minmax guesses at 1 bit, learnt intervals do not."""
+    float32 = {(study.STUDENT, "baseline", 32, None): 1.5}
+    parts = []
+    for ranges, by_method in errors.items():
+        rows = made(
+            float32 | {(study.STUDENT, m, bits, None): error for m, error in by_method.items()}
+        )
+        quantised = rows["weight_bits"] < 32
+        parts.append(rows[quantised].assign(quantiser=ranges))
+    return pd.concat([rows[~quantised], *parts], ignore_index=True)
+
+
+def test_ptq_is_beside_the_best_training_in_its_own_ranges():
+    table = with_learnt(
+        2, {"minmax": {"ptq": 60.0, "qat": 9.0}, "learnt": {"ptq": 6.0, "qat": 2.5}}
+    )
+    found = tables.recommended(table, study.STUDENT).iloc[0]
+    assert (found["ranges"], found["PTQ (%)"]) == ("learnt", 94.0)
+
+
+def test_lessons_tell_guessing_and_say_which_ranges_win():
+    guess = dict.fromkeys(("ptq", "qat", "qkd", "long qat"), 88.65)
+    learnt = {"ptq": 35.0, "qat": 4.0, "qkd": 3.3, "long qat": 3.2}
+    one = with_learnt(1, {"minmax": guess, "learnt": learnt})
+    eight = dict.fromkeys(guess, 1.6)
+    two = with_learnt(8, {"minmax": eight | {"qkd": 1.5}, "learnt": eight})
+    text = judged.lessons(pd.concat([one, two[two["weight_bits"] == 8]], ignore_index=True))
+    first, bit = text.split("\n")[1:3]
+    assert first.startswith("* **8 bits.**") and "guessing" not in first
+    assert "QKD (SS+CS+TS) with running averages, 98.50 %" in first
+    assert "none of them is better than guessing one class in ten. With learnt" in bit
+    assert bit.endswith(
+        "Best by validation error: QAT as long as QKD with learnt intervals, 96.80 %."
+    )
+    last = text.split("\n")[-1]
+    assert "at 1 of 2 bit widths" in last
+    assert "same ranges, at 1 bit (there 31.80 points)" in last
+    assert "learn the intervals at 1 bit (there 85.45 points)" in last
+    assert "at no bit width (0.80 points at most)" in last
+    alone = judged.lessons(two[two["quantiser"] != "learnt"])
+    assert "What to choose" not in alone and "learnt" not in alone
+
+
 def test_lost_accuracy_is_paired_by_seed():
     errors = {("dnn30", "baseline", 32, None): 2.0, ("dnn30", "ptq", 4, None): 4.5}
     found = tables.lost(made(errors), study.TITLES, "minmax", per_channel=False)

@@ -35,10 +35,11 @@ def summary(
     """One row a completed generation, of the population that its selection left.
 
     `trained` (networks evaluated so far), `size` and `failed` of the population; `front`, how many
-    of it are on its front as `distinguishable` ranks them; `hypervolume` of what was measured,
-    below `reference` (latency in ms, error in %), in ms times percentage points; `best_error` (%)
-    and `median_latency_ms`. `attrs["reference"]` states the reference. `cost` names what stands in
-    the latency's place.
+    different networks of it are on its front as `distinguishable` ranks them (a first population
+    may hold the same one several times); `hypervolume` of what was measured, below `reference`
+    (latency in ms, error in %), in ms times percentage points; `best_error` (%) and
+    `median_latency_ms`. `attrs["reference"]` states the reference. `cost` names what stands in the
+    latency's place.
     """
     rows, objectives = [], [cost, OBJECTIVES[1]]
     for generation in range(1, int(archive.survived_until.max()) + 1 if len(archive) else 1):
@@ -51,7 +52,7 @@ def summary(
                 "trained": int(archive.trained[archive.generation <= generation].sum()),
                 "size": len(population),
                 "failed": len(population) - len(known),
-                "front": int(front(ranked).sum()),
+                "front": int(known.phenotype[front(ranked)].nunique()),
                 "hypervolume": hypervolume(known[objectives], reference),
                 "best_error": known.error.min(),
                 f"median_{cost}": known[cost].median(),

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from qbench import reference
+from qbench.data import specs
 from qbench.studies.bit_width_claims import chance
 from qbench.studies.distillation import PAIRS, title
 from qbench.studies.seeds import LEVEL, ONE_SEED, interval, paired
@@ -111,7 +112,7 @@ def claims(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
     first, second, third = PAIRS
     rows: list[dict[str, Any]] = []
     for pair in dict.fromkeys(runs["pair"]):
-        n = Counts.of(beside_plain(runs, pair))
+        n = Counts.of(beside_plain(runs, pair), plain_error(runs, pair), dataset)
 
         def judge(name: str, holds: bool, sure: bool, words: str, pair: str = pair) -> None:
             rows.append(_row(runs, pair, dataset, name, holds, sure, words))
@@ -149,16 +150,29 @@ class Counts:
     words: str
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> "Counts":
-        """Count in a table of `beside_plain`."""
+    def of(cls, table: pd.DataFrame, plain: float, dataset: str) -> "Counts":
+        """Count in a table of `beside_plain`; `plain` is the error without a teacher (%).
+
+        One seed makes nothing clear: then the words say how many differences are larger than what
+        counting errors on the test images leaves open.
+        """
         difference, effect = table["difference"], table["effect"]
         helps, hurts = int((difference < 0).sum()), int((difference > 0).sum())
         surely = [int((effect == name).sum()) for name in ("helps", "hurts")]
-        words = (
-            f"{helps} of {len(table)} combinations lower the error ({surely[0]} clearly), {hurts} "
-            f"raise it ({surely[1]} clearly); from {difference.min():+.2f} to "
-            f"{difference.max():+.2f} points"
-        )
+        span = f"from {difference.min():+.2f} to {difference.max():+.2f} points"
+        if table["p"].notna().any():
+            words = (
+                f"{helps} of {len(table)} combinations lower the error ({surely[0]} clearly), "
+                f"{hurts} raise it ({surely[1]} clearly); {span}"
+            )
+        else:
+            images = specs.find(dataset).split["test"]
+            open_ = chance(plain, images)
+            words = (
+                f"{helps} of {len(table)} combinations lower the error and {hurts} raise it, "
+                f"{span}; {int((difference.abs() > open_).sum())} by more than the {open_:.2f} "
+                f"points that counting errors on {images:,} images leaves open"
+            )
         return cls(len(table), helps, hurts, *surely, words)
 
 
@@ -173,18 +187,23 @@ def _row(
     return row | {"seeds": ONE_SEED if seeds < 2 else settled}
 
 
-def lessons(runs: pd.DataFrame, images: int = 10_000) -> str:
-    """What each pair shows, as a Markdown list; `images` are those that errors were counted on."""
+def lessons(runs: pd.DataFrame, dataset: str) -> str:
+    """What each pair shows, as a Markdown list."""
     lines = []
     for pair in dict.fromkeys(runs["pair"]):
         table, plain = beside_plain(runs, pair), errors_of(runs, pair).loc[PLAIN]
         best = table.loc[table["test_error"].idxmin()]
         centre, half = interval(plain)
-        spread = "" if half != half else f" ± {half:.2f}"
+        count = len(plain)
+        without = f"{centre:.2f} %"
+        if count == 2:
+            without += " (mean of 2 seeds)"  # whose interval would be a dozen times as wide
+        elif count > 2:
+            without = f"{centre:.2f} ± {half:.2f} % (95 % interval of {count} seeds)"
         text = (
-            f"* **{title(pair)}**: without a teacher the error is {centre:.2f}{spread} %; the best "
-            f"combination, α = {best.alpha:g} and T = {best.temperature:g}, has "
-            f"{best.test_error:.2f} %. " + Counts.of(table).words + "."
+            f"* **{title(pair)}**: without a teacher the error is {without}; the best combination, "
+            f"α = {best.alpha:g} and T = {best.temperature:g}, has {best.test_error:.2f} %. "
+            f"{Counts.of(table, centre, dataset).words}."
         )
         parts = variance(runs, pair).set_index("source")
         if len(parts):
@@ -195,11 +214,6 @@ def lessons(runs: pd.DataFrame, images: int = 10_000) -> str:
                 f"{parts.deviation['T']:.2f}, one training differs from its like by "
                 f"{parts.deviation['what is left']:.2f}; bumps in the surface, "
                 f"{bumps.deviation:.2f}, are {sure} this noise makes (p = {bumps.p:.2g})."
-            )
-        else:
-            text += (
-                f" With one seed, two shares of {images:,} images have to differ by "
-                f"{chance(centre, images):.2f} points to tell them from chance."
             )
         lines.append(text)
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from qbench.studies.bit_width_sweep import chance
 from . import evolution as study
 from .evolution_found import Found, as_quick, dominating
 from .evolution_networks import MACS, ROUNDS, SPACES
-from .evolution_tables import unit
+from .evolution_tables import amount
 
 STEWART = "stewart2021"
 MODEST = 1.38  # times the baseline's latency: the abstract's 38 % more
@@ -53,10 +53,16 @@ def claims(found: Found, final: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _where(found: Found) -> str:
-    p = found.p
+def scales(p: Evolution) -> str:
+    """Their device and scale beside ours, for a caption."""
     device = "multiply-accumulates" if p.device == MACS else f"{p.device} with OpenVINO"
     return f"theirs: Myriad X, 30 epochs on all images; ours: {device}, {study.described(p)}"
+
+
+def _where(found: Found) -> str:
+    """What may be the reason of a difference, in a few words: `scales` has the rest."""
+    device = "a count" if found.p.device == MACS else f"a {found.p.device}"
+    return f"{device} instead of the Myriad X, and our scale"
 
 
 def _gain(found: Found) -> dict[str, Any]:
@@ -81,19 +87,19 @@ def _cost(found: Found) -> dict[str, Any]:
 def _dominate(found: Found, name: str, error: float, which: str) -> dict[str, Any]:
     count, better, sure = dominating(found, error)
     ours = (
-        f"of {count} final students {better} are more accurate than the baseline, {which} "
-        f"({error:.2f} %), and no slower; {sure} by more than chance"
+        f"of {count} final students {better} {_are(better)} more accurate than the baseline, "
+        f"{which} ({error:.2f} %), and no slower; {sure} by more than chance"
     )
     why = f"many is taken as a quarter at least; {_where(found)}"
     return reference.claim(STEWART, name, holds=4 * better >= count, ours=ours, why=why)
 
 
 def _slower(found: Found, name: str, how_many: int) -> dict[str, Any]:
-    best = found.last.nsmallest(how_many, "test_error")
+    best = found.last.nsmallest(how_many, "error")
     slower = ~as_quick(best, found.baseline)
     times = best.latency_ms / found.baseline.latency_ms
     ours = (
-        f"the {len(best)} most accurate of the last population take "
+        "of the last population, the most accurate by validation error take "
         f"{', '.join(f'{one:.2f}' for one in times)} times as long as the baseline"
     )
     return reference.claim(STEWART, name, holds=bool(slower.all()), ours=ours, why=_where(found))
@@ -157,12 +163,13 @@ def _beats(found: Found, name: str) -> dict[str, Any]:
 def _modest(found: Found) -> dict[str, Any]:
     students, baseline = found.last, found.baseline
     within = students[students.latency_ms <= MODEST * baseline.latency_ms]
-    best = within.loc[within.test_error.idxmin()] if len(within) else baseline
+    best = within.loc[within.error.idxmin()] if len(within) else baseline
     gained = found.plain.test_error - best.test_error
     needed = chance(found.plain.test_error, found.images)
     ours = (
-        f"within {MODEST:g} times the baseline's latency the best final student has "
-        f"{best.test_error:.2f} %, {gained:.2f} points less than the baseline without a teacher "
+        f"within {MODEST:g} times the baseline's latency the best final student by validation "
+        f"error has {best.test_error:.2f} % test error, {gained:.2f} points less than the baseline "
+        "without a teacher "
         f"and {found.baseline.test_error - best.test_error:.2f} less than with; chance explains "
         f"{needed:.2f}"
     )
@@ -198,7 +205,8 @@ def _half(found: Found) -> dict[str, Any]:
         why = "a device is needed"
         return reference.claim(STEWART, name, holds=None, ours="nothing was deployed", why=why)
     bits = {"float16": 16, "float32": 32}[found.final.weights.iloc[0]]
-    why = f"weights of the IR; {found.p.device} computes in {found.final.precision.iloc[0]}"
+    computes = found.final.precision.iloc[0]
+    why = f"weights of the OpenVINO file; {found.p.device} computes in {computes}"
     return reference.claim_value(STEWART, name, bits, why=why)
 
 
@@ -254,23 +262,32 @@ def best_of_distillation(p: Evolution) -> tuple[float, float, int] | None:
     return (*min(means, key=means.get), len(means))
 
 
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
 def lessons(found: Found, random: pd.DataFrame | None) -> str:
-    """What this page's numbers show, as a Markdown list; `random` is the other search, if any."""
+    """What this page's numbers show, as a Markdown list; `random` is the other search, if any.
+
+    Networks are chosen by validation errors, as everywhere on the page.
+    """
     p, last, baseline = found.p, found.last, found.baseline
-    best = last.loc[last.test_error.idxmin()]
+    best = study.choose(study.front(found.archive, found.again))[study.ACCURATE]
     quick = last[as_quick(last, baseline) & (last.test_error < baseline.test_error)]
     fastest = last.loc[last.latency_ms.idxmin()]
     errors, times = last.test_error, last.latency_ms / baseline.latency_ms
     lines = [
         f"* The last population has {errors.min():.2f} to {errors.max():.2f} % test error and "
-        f"{times.min():.2f} to {times.max():.2f} times the baseline's {unit(p.device)}, "
-        f"{baseline.latency_ms:.3g}. The baseline has {baseline.test_error:.2f} % with its teacher "
-        f"and {found.plain.test_error:.2f} % without.",
-        f"* The most accurate student is {best.phenotype}, {times[best.name]:.2f} times the "
-        f"baseline's latency; the quickest {fastest.phenotype}, {times[fastest.name]:.2f} times, "
-        f"with {fastest.test_error:.2f} % error.",
-        f"* {len(quick)} of {len(last)} final students are more accurate than the taught baseline "
-        "and no slower.",
+        f"{times.min():.2f} to {times.max():.2f} times what the baseline takes, "
+        f"{amount(baseline.latency_ms, p.device)}. The baseline has {baseline.test_error:.2f} % "
+        f"with its teacher and {found.plain.test_error:.2f} % without.",
+        f"* Of all networks of the search, the most accurate on the validation images is "
+        f"{best.phenotype}, with {best.test_error:.2f} % test error and "
+        f"{best.latency_ms / baseline.latency_ms:.2f} times the baseline's latency; the quickest "
+        f"of the last population is {fastest.phenotype}, with {fastest.test_error:.2f} % and "
+        f"{times[fastest.name]:.2f} times.",
+        f"* {len(quick)} of {len(last)} final students {_are(len(quick))} more accurate than the "
+        "taught baseline and no slower.",
     ]
     if random is not None:
         area = study.attained({"NSGA-II": found.archive, "random": random})

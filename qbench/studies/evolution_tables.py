@@ -26,11 +26,20 @@ def axis(device: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def said(row: pd.Series, device: str) -> str:
+def amount(value: float, device: str) -> str:
+    """A latency in a sentence, with its unit."""
+    of = "million multiply-accumulates" if device == MACS else f"ms on {device}"
+    return f"{value:.3g} {of}"
+
+
+def said(row: pd.Series, device: str, places: int = 3) -> str:
     """A latency with its lowest and highest round, as `0.280 [0.274–0.291]`; a count alone."""
     if device == MACS:
         return f"{row.latency_ms:.3g}"
-    return f"{row.latency_ms:.3f} [{row.lowest_ms:.3f}–{row.highest_ms:.3f}]"
+    middle, low, high = (
+        f"{row[name]:.{places}f}" for name in ("latency_ms", "lowest_ms", "highest_ms")
+    )
+    return f"{middle} [{low}–{high}]"
 
 
 def generations(archive: pd.DataFrame, p: Evolution) -> pd.DataFrame:
@@ -101,17 +110,18 @@ def final_latencies(table: pd.DataFrame, device: str) -> pd.DataFrame:
     shown = {"network": table.name, "MACs (millions)": table.macs / 1e6}
     if device != MACS:
         shown |= {
-            unit(device): _said(table, device),
+            # A place more than elsewhere: these intervals are narrow
+            unit(device): _said(table, device, places=4),
             "in a new process": table.again_ms,
             "within": _yes(table.within),
             "ONNX (MB)": table.onnx.map(len) / 1e6,
-            "IR (MB)": (table.xml.map(len) + table["bin"].map(len)) / 1e6,
+            "OpenVINO (MB)": (table.xml.map(len) + table["bin"].map(len)) / 1e6,
         }
     return pd.DataFrame(shown)
 
 
-def _said(table: pd.DataFrame, device: str) -> list[str]:
-    return [said(row, device) for _, row in table.iterrows()]
+def _said(table: pd.DataFrame, device: str, places: int = 3) -> list[str]:
+    return [said(row, device, places) for _, row in table.iterrows()]
 
 
 def _yes(values: pd.Series) -> pd.Series:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from qbench.parameters import DenseNetQkd, PerceptronQkd
 from qbench.qkd import runs
 
 #: Methods as `data/paper` names them, and on the page.
@@ -20,6 +21,9 @@ METHODS = {
 }
 #: Those of them whose networks are rounded, in the order of their effort.
 QUANTISED = ("ptq", "qat", "qat+kd", "qkd", "long qat")
+
+#: How quantisers find their ranges, in a sentence.
+NAMED = {"minmax": "running averages", "learnt": "learnt intervals"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ def table(cells: Sequence[Cell], *, at_once: int | None = None, title: str) -> p
             }
         )
     return pd.DataFrame(rows)
+
+
+def described(p: PerceptronQkd | DenseNetQkd) -> str:
+    """The scale of the trainings, for a caption."""
+    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
+    images = f"all images of {p.dataset} but those for validation"
+    if p.images is not None:
+        images = f"{p.images:,} images of {p.dataset}"
+    return f"{many}, {images}, {p.share:.3g} of the thesis' epochs"
 
 
 def rounded(

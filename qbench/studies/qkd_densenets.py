@@ -12,7 +12,7 @@ import pandas as pd
 from qbench.parameters import DenseNetQkd
 
 from . import qkd
-from .qkd import Cell
+from .qkd import NAMED, Cell
 
 #: How the thesis calls them; what ends in `_modified` is the form of section 6.1.
 TITLES = {f"densenet{depth}": f"DenseNet-{depth}" for depth in (21, 37, 63, 121, 201)}
@@ -54,9 +54,15 @@ def titles() -> dict[str, str]:
 
 def described(p: DenseNetQkd) -> str:
     """The scale of the trainings, for a caption."""
-    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
-    images = "all images" if p.images is None else f"{p.images:,} images"
-    return f"{many}, {images} of {p.dataset}, {p.share:.3g} of the thesis' epochs"
+    return qkd.described(p)
+
+
+def ranges(p: DenseNetQkd) -> str:
+    """How the ranges of the student's trainings are found at each bit width, in words."""
+    by: dict[str, list[str]] = {}
+    for bits, quantiser in trained(p):
+        by.setdefault(NAMED[quantiser], []).append(f"{bits}")
+    return "; ".join(f"{name} at {' and '.join(bits)} bits" for name, bits in by.items())
 
 
 def _of_seed(p: DenseNetQkd, seed: int) -> Iterator[Cell]:

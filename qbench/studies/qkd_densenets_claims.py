@@ -6,13 +6,15 @@ from typing import Any
 import pandas as pd
 
 from qbench import reference, runtimes
+from qbench.data import specs
 from qbench.models import convolutional, fusion
 from qbench.models.convolutional import parameters
 from qbench.parameters import DenseNetQkd
 
-from .qkd import METHODS
-from .qkd_densenets import DISTILLED, MODIFIED, TITLES, title, trained
-from .qkd_tables import KEYS, THESIS, VAILAKIS, accuracies
+from .bit_width_sweep import chance
+from .qkd import METHODS, NAMED
+from .qkd_densenets import DISTILLED, MODIFIED, TITLES, described, title, trained
+from .qkd_tables import KEYS, THESIS, VAILAKIS, accuracies, clear, noise, recommended
 from .qkd_tables import published as published_in
 from .verdicts import Judge, said
 
@@ -147,7 +149,7 @@ def as_trained(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
 
 def claims(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
     """The thesis' claims about DenseNets as predicates on our means, a row each; see `Judge`."""
-    judge = Judge(as_trained(table, p), f"ours: {p.dataset}, at the scale of this page")
+    judge = Judge(as_trained(table, p), f"ours: {described(p)}")
     of = {
         (method, bits): judge.ours.loc[key]
         for method in METHODS
@@ -191,7 +193,8 @@ def _training_claims(judge: Judge, of: Mapping[tuple[str, int], pd.Series]) -> N
     rivals = [gains("qkd", method) for method in METHODS if method != "qkd"]
     best = judge.every([gain for by_bits in rivals for gain in by_bits.values()])
     first = {b: max((v.mean(), m) for (m, bits), v in of.items() if bits == b) for b in widths}
-    words = ", ".join(f"{b} bits: {METHODS[method]}" for b, (_, method) in first.items())
+    most = ", ".join(f"{METHODS[method]} at {b} bits" for b, (_, method) in first.items())
+    words = f"best by test accuracy: {most}"
     judge.say("qkd_is_best_on_cifar10", best, words)
     for name, other in (("qkd_always_beats_qat_on_cifar10", "qat"),
                         ("co_studying_contributes", "qat+kd")):  # fmt: skip
@@ -233,14 +236,54 @@ def _form_claims(judge: Judge, p: DenseNetQkd) -> None:
 
 
 def lessons(table: pd.DataFrame, p: DenseNetQkd) -> str:
-    """What the student shows at each bit width, as a Markdown list."""
-    ours = accuracies(as_trained(table, p)).mean(axis=1)
-    lines = [f"* In float32 the student has {ours[p.student, 'baseline', 32, -1.0]:.2f} %."]
+    """What rounding costs at each bit width and what each training wins back, as Markdown."""
+    float32 = accuracies(table).loc[(p.student, "baseline", 32, -1.0)]
+    lines = [f"* In float32 the student has {float32.mean():.2f} %."]
     for bits, quantiser in trained(p):
-        said = ", ".join(
-            f"{METHODS[method]} {ours[p.student, method, bits, -1.0]:.2f} %"
-            for method in METHODS
-            if (p.student, method, bits, -1.0) in ours.index
+        rows = table[(table["weight_bits"] == bits) & (table["quantiser"] == quantiser)]
+        ours = accuracies(rows, quantiser)
+        keys = {method: (p.student, method, bits, -1.0) for method in METHODS}
+        of = {method: ours.loc[key] for method, key in keys.items() if key in ours.index}
+        head = f"* **{bits} bit{'s' * (bits > 1)}, {NAMED[quantiser]}.**"
+        if not {"ptq", "qat"} <= of.keys():
+            lines.append(f"{head} PTQ or QAT diverged, and nothing can be said of what it wins.")
+            continue
+        lost, won = float32 - of["ptq"], of["qat"] - of["ptq"]
+        text = (
+            f"{head} PTQ has {of['ptq'].mean():.2f} %, {-lost.mean():+.2f} points beside float32; "
+            f"QAT {of['qat'].mean():.2f} %, {won.mean():+.2f} beside PTQ."
         )
-        lines.append(f"* **{bits} bit{'s' * (bits > 1)}**, {quantiser}: {said}.")
+        lines.append(f"{text} {_best(rows, p, of, noise(table))}")
+    lines.append(_doubt(p, float32))
     return "\n".join(lines)
+
+
+def _best(rows: pd.DataFrame, p: DenseNetQkd, of: Mapping[str, pd.Series], spread: float) -> str:
+    """The best training of one bit width, and its lead over the QAT that is as long, if any."""
+    name = recommended(rows, p.student)["best"].iloc[0]
+    best = next(method for method in of if METHODS[method] == name)
+    text = f"Best by validation error is {name} with {of[best].mean():.2f} %"
+    if best in ("ptq", "qat", "long qat"):
+        return f"{text}: no training with a teacher has a lower one."
+    rival = "long qat" if "long qat" in of else "qat"
+    lead = of[best] - of[rival]
+    text += f", {lead.mean():+.2f} points beside {METHODS[rival]}"
+    if rival == "qat":
+        text += ", which had fewer epochs: how much of that is the teacher's, this page cannot tell"
+    elif len(lead) > 1:
+        sure = "seeds make that clear" if clear(lead, spread) else "seeds cannot tell it from none"
+        text += f"; {sure}"
+    return f"{text}."
+
+
+def _doubt(p: DenseNetQkd, float32: pd.Series) -> str:
+    """What these numbers leave open: with one seed, what counting errors does, and more."""
+    images = specs.find(p.dataset).split["test"]
+    counted = chance(100 - float(float32.mean()), images)
+    text = (
+        f"* **What is left open.** Of {images:,} test images, two equally good networks differ by "
+        f"up to {counted:.2f} points by chance"
+    )
+    if len(p.seeds) > 1:
+        return f"{text}; means of {len(p.seeds)} seeds by less."
+    return f"{text}, and another seed may move a training by more: there is one here."

@@ -72,10 +72,7 @@ def files(p: PerceptronQkd) -> pd.DataFrame:
 
 def described(p: PerceptronQkd) -> str:
     """The scale of the trainings, for a caption."""
-    count = len(p.seeds)
-    many = "one seed" if count == 1 else f"{count} seeds"
-    images = "all images" if p.images is None else f"{p.images:,} images"
-    return f"{many}, {images} of {p.dataset}, {p.share:.3g} of the thesis' epochs"
+    return qkd.described(p)
 
 
 def _of_seed(p: PerceptronQkd, seed: int) -> Iterator[Cell]:

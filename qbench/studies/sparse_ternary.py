@@ -139,15 +139,17 @@ def decoders(p: SparseTernary) -> pd.DataFrame | None:
     return pd.concat(found, ignore_index=True)
 
 
-def described(p: SparseTernary) -> str:
-    """The scale of the perceptron's trainings, for a caption."""
-    return _scale(f"3 × {p.width:,} neurons", p, p.images, p.dataset, p.epochs)
+def described(p: SparseTernary, *, seeds: bool = True) -> str:
+    """The scale of the perceptron's trainings, for a caption; `seeds` says with how many."""
+    text = _scale(f"3 × {p.width:,} neurons", p, p.images, p.dataset, p.epochs)
+    return f"{text}, {_many(p)}" if seeds else text
 
 
 def described_vgg(p: SparseTernary) -> str:
     """The scale of the VGG's trainings, for a caption."""
     channels = f"VGG of {p.vgg_channels:,} to {4 * p.vgg_channels:,} channels"
-    return _scale(channels, p, p.vgg_images, p.vgg_dataset, p.vgg_epochs)
+    text = _scale(channels, p, p.vgg_images, p.vgg_dataset, p.vgg_epochs)
+    return f"{text}, {_many(p)}"
 
 
 def scale(p: SparseTernary) -> str:
@@ -166,13 +168,14 @@ def scale(p: SparseTernary) -> str:
 
 
 def _scale(network: str, p: SparseTernary, images: int | None, dataset: str, epochs: int) -> str:
-    many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
     pictures = "all images" if images is None else f"{images:,} images"
     activations = "binary" if p.act_bits == 1 else "float32"
     passes = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
-    return (
-        f"{network}, {activations} activations, {pictures} of {dataset}, {passes} a phase, {many}"
-    )
+    return f"{network}, {activations} activations, {pictures} of {dataset}, {passes} a phase"
+
+
+def _many(p: SparseTernary) -> str:
+    return "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
 
 
 def _of_seed(p: SparseTernary, seed: int) -> Iterator[Cell]:

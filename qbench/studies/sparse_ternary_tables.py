@@ -10,7 +10,7 @@ from qbench.parameters import SparseTernary
 
 from .qkd_tables import scatter
 from .sparse_ternary import ROLES, thresholds
-from .sparse_ternary_bounds import FARAONE, erratum
+from .sparse_ternary_bounds import FARAONE, PRINTED, dense_slip, erratum
 
 MLP_4096 = 784 * 4096 + 2 * 4096**2 + 4096 * 10  # weights of Table 3.1's network, by our count
 METHODS = {"ternary": "ternary", "binary": "binary", "sparse": "sparse_tnn"}  # as in `data/paper`
@@ -130,13 +130,33 @@ def beside_summary(found: pd.DataFrame, table: pd.DataFrame, name: str, width: i
     slips = {("sparse_tnn", "size", encoding): order for encoding in ("RLE", "HC")}
     why, bound = _chance(table)
     is_error = printed["quantity"] == "error"
+    is_dense = (printed["quantity"] == "size") & (printed["encoding"] == "none")
     mine = pd.DataFrame(ours)
+    counted = mine.set_index(keys)["value"]
+    dense = {
+        key: dense_slip(name, row["value"], counted[key])
+        for row in printed[is_dense].to_dict("records")
+        if (key := tuple(row[column] for column in keys)) in counted.index
+    }
     parts = [
         reference.compare(printed[is_error], mine, on=keys, tolerance=bound, why=why),
-        reference.compare(printed[~is_error], mine, on=keys, erratum=slips),
+        reference.compare(printed[is_dense], mine, on=keys, **PRINTED, erratum=dense),
+        reference.compare(printed[~is_error & ~is_dense], mine, on=keys, erratum=slips),
     ]
     both = pd.concat(parts, ignore_index=True)
     return both[[*keys, "unit", "published", "ours", "verdict", "why"]]
+
+
+def beside_shown(found: pd.DataFrame) -> pd.DataFrame:
+    """`beside_summary` for the page: networks in words, and no column that is empty."""
+    names = {method: ROLES[role] for role, method in METHODS.items()}
+    found = found.assign(method=found["method"].map(names)).rename(columns={"method": "network"})
+    return filled(found)
+
+
+def filled(found: pd.DataFrame) -> pd.DataFrame:
+    """The table without the columns that hold nothing."""
+    return found.loc[:, [found[column].ne("").any() for column in found]]
 
 
 def against_zeros(table: pd.DataFrame) -> pd.DataFrame:
@@ -165,6 +185,8 @@ def by_layer(layers: pd.DataFrame) -> pd.DataFrame:
     rows = layers[layers["eta"] > 0]
     rows = rows.assign(eta_conv=rows["eta_conv"].fillna(-1.0))
     found = rows.groupby(["eta_conv", "eta", "layer"], as_index=False, sort=False)["share"].mean()
+    # By threshold; the layers of one stay from the input to the output
+    found = found.sort_values(["eta_conv", "eta"], kind="stable", ignore_index=True)
     named = [
         f"{eta:.2g}" if conv < 0 else f"{conv:.2g} and {eta:.2g}"
         for conv, eta in found[["eta_conv", "eta"]].to_numpy()

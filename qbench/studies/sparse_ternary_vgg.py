@@ -5,7 +5,7 @@ import pandas as pd
 from qbench import reference
 from qbench.parameters import SparseTernary
 
-from .sparse_ternary import UNIFORM, VGG_SPARSE
+from .sparse_ternary import UNIFORM, VGG_SPARSE, described_vgg
 from .sparse_ternary_bounds import FARAONE
 from .sparse_ternary_claims import SparseJudge, against_dense, price, sparsity_is_limited
 from .sparse_ternary_tables import errors
@@ -20,7 +20,7 @@ def claims(
     table: pd.DataFrame, sizes: pd.DataFrame, layers: pd.DataFrame, p: SparseTernary
 ) -> pd.DataFrame:
     """The claims about CIFAR-10, a row each; see `Judge`. layers: of `sparse_ternary.layers`."""
-    judge = SparseJudge(table, f"ours: {p.vgg_channels} channels, at the scale of this page")
+    judge = SparseJudge(table, f"ours: {described_vgg(p)}")
     _threshold_claims(judge)
     _layer_claims(judge, layers)
     by = {"binary": ("binary", 0.0, 0.0), "ternary": DENSE[0], "sparse": PRUNED}
@@ -112,8 +112,8 @@ def _gains(judge: SparseJudge, by: dict, times: dict[str, pd.Series]) -> tuple[V
         smaller = judge.every([times[role] - 1], spread=0.0)
         either.append(~(~better & ~smaller))
     words = ", ".join(
-        f"{judge.gain(by['sparse'], by[role]).mean():+.2f} points and {times[role].mean():.2f} "
-        f"times smaller beside {role}"
+        f"{judge.gain(by['sparse'], by[role]).mean():+.2f} points of error beside {role}, which "
+        f"takes {times[role].mean():.2f} times as many bytes"
         for role in ("binary", "ternary")
     )
     return either[0] & either[1], words
