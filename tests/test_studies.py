@@ -170,6 +170,10 @@ def test_the_papers_conclusions_are_answered_with_the_numbers_of_the_claims(runs
     # 2-bit weights that stay 1.5 points behind catch up nowhere, nor do noisy ones decide.
     behind = runs.assign(test_error=runs.test_error + 1.5 * (runs.weight_bits <= 2))
     assert answers(behind).splitlines()[2].count("no on") == 2
+    assert "settle" not in "".join(bullets)
+    unsure = (runs.weight_bits == 3) & (runs.act_bits == 3) & (runs.seed == 0)
+    unsettled = answers(runs.assign(test_error=runs.test_error + unsure * 0.4)).splitlines()
+    assert unsettled[1].count("which the seeds do not settle") == 2
     acts = runs.assign(test_error=runs.test_error - 2 * runs.act_bits)
     assert answers(acts).splitlines()[0].count("no on") == 2
     assert answers(made_up(("mnist5k",), (2, 8), (0,), 2)).count("* **") == 1

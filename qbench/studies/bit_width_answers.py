@@ -60,12 +60,19 @@ def _decide(errors: Errors, dataset: str) -> Answer:
 
 def _suffice(errors: Errors, dataset: str) -> Answer:
     behind = beyond_three(errors, dataset)
-    return bool(behind.mean() < NOTICEABLE), f"{_points(behind)} points"
+    return bool(behind.mean() < NOTICEABLE), f"{_points(behind)} points{_settled(behind)}"
 
 
 def _catch_up(errors: Errors, dataset: str) -> Answer:
     first, last = (gap((2,), (3, *MANY), n)(errors, dataset) for n in (EARLY[0], errors.last))
-    return bool(last.mean() < NOTICEABLE), f"{_points(first)}, then {_points(last)} points"
+    numbers = f"{_points(first)}, then {_points(last)} points{_settled(last)}"
+    return bool(last.mean() < NOTICEABLE), numbers
+
+
+def _settled(by_seed: pd.Series) -> str:
+    """A remark where the interval over seeds lies on both sides of what is noticeable."""
+    centre, half = interval(by_seed)
+    return ", which the seeds do not settle" if abs(centre - NOTICEABLE) <= half else ""
 
 
 def _points(by_seed: pd.Series) -> str:
