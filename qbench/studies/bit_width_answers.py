@@ -78,4 +78,4 @@ def _settled(by_seed: pd.Series) -> str:
 def _points(by_seed: pd.Series) -> str:
     """`0.05 ± 0.03`: mean and half-width of the 95 % interval, which one seed has not."""
     centre, half = interval(by_seed)
-    return words.minus(f"{centre:z.2f}") + ("" if half != half else f" ± {half:.2f}")
+    return f"{centre:z.2f}" + ("" if half != half else f" ± {half:.2f}")

@@ -11,7 +11,7 @@ from qbench import reference, sweep
 from qbench.data import specs
 from qbench.studies.seeds import ONE_SEED, interval, paired
 from qbench.studies.words import dataset as title
-from qbench.studies.words import minus, together
+from qbench.studies.words import together
 
 FLOAT = 32
 NOTICEABLE = 0.2  # points: Stewart et al. 2021 call 3.9 % against 3.7 % a noticeable difference
@@ -230,7 +230,7 @@ def judge(
                 holds = centre > threshold if side == "above" else centre < threshold
                 (kept if holds else broken).append(abs(centre - threshold) > half)
                 plus = "" if half != half else f" ± {half:.2f}"
-                numbers.append(minus(f"{title(name)} {centre:z.2f}{plus}"))
+                numbers.append(f"{title(name)} {centre:z.2f}{plus}")
             said.append(f"{words}: {', '.join(numbers)} {unit}".strip())
     except NotRun:
         return []
@@ -294,7 +294,7 @@ def _beside(row: Mapping[str, Any], what: str, ours: pd.Series, why: str) -> dic
     tolerance = chance(printed)
     said = reference.verdict(printed, centre, tolerance=tolerance, why="chance", of=row)
     return {
-        "where": f"{STEWART}, {row['where']}",
+        "where": f"{reference.TITLES[STEWART]}, {row['where']}",
         "what": what,
         "published": f"{printed:g}",
         "ours": f"{centre:.2f}" + ("" if half != half else f" ± {half:.2f}"),

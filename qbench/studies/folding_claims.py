@@ -328,7 +328,7 @@ def errata() -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     return pd.DataFrame(
         {
-            "where": table["source"] + ", " + table["where"],
+            "where": table["source"].map(reference.TITLES) + ", " + table["where"],
             "printed": table["printed"],
             "should be": table["should_be"],
             "arithmetic": table["arithmetic"],

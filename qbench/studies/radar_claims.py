@@ -14,7 +14,6 @@ from qbench import hardware, reference
 from qbench.studies.bit_width_sweep import STEWART
 from qbench.studies.radar import AXES, READINGS, Bits, costs, families, scores, word
 from qbench.studies.seeds import ONE_SEED
-from qbench.studies.words import minus
 
 MANY = 2.0  # times: "significantly more"
 SAME = 1.1  # times: "largely the same"
@@ -91,7 +90,7 @@ def gains(scored: pd.DataFrame, configurations: Sequence[Bits]) -> pd.Series:
 def _first_step(scored: pd.DataFrame) -> Found:
     found = gains(scored, _family(WEIGHTS))
     said = ", ".join(f"{step} {gain:+.3f}" for step, gain in found.items())
-    return minus(said), bool(found.iloc[0] > found.iloc[1:].max())
+    return said, bool(found.iloc[0] > found.iloc[1:].max())
 
 
 def _each(scored: pd.DataFrame, chosen: Sequence[Bits], least: float) -> Found:
@@ -206,7 +205,7 @@ def errata(values: pd.DataFrame, reading: str) -> pd.DataFrame:
     known = reference.errata(STEWART).set_index("erratum").loc[list(said)]
     found = known[["where", "printed", "should_be", "arithmetic"]].reset_index(drop=True)
     found = found.rename(columns={"should_be": "should be"})
-    return found.assign(ours=[minus(text) for text in said.values()])
+    return found.assign(ours=list(said.values()))
 
 
 def lessons(

@@ -16,7 +16,6 @@ from qbench import reference
 from qbench.hardware.devices import Device, device
 from qbench.hardware.mvtu import RESOURCES
 from qbench.studies.resources import INSIDE, LABELS, effects, errors, fitting, wide_operands
-from qbench.studies.words import minus
 
 STEWART, DUCASSE = "stewart2021", "ducasse2021"
 EVEN = (40, 60)  # per cent that the activations make
@@ -306,9 +305,9 @@ def _spread(row: pd.Series) -> str:
 
 
 def _range(row: pd.Series) -> str:
-    """`−24 to +19 %`; an error that rounds to 0 has no sign."""
+    """`-24 to +19 %`; an error that rounds to 0 has no sign."""
     ends = [f"{row[end]:+z.0f}" for end in ("low", "high")]
-    return " to ".join("0" if end == "+0" else minus(end) for end in ends) + " %"
+    return " to ".join("0" if end == "+0" else end for end in ends) + " %"
 
 
 def _straight(values: pd.Series) -> tuple[float, float]:
@@ -324,4 +323,4 @@ def _straight(values: pd.Series) -> tuple[float, float]:
 
 
 def _row(claim: str, holds: bool, ours: str, why: str, source: str = STEWART) -> dict[str, Any]:
-    return reference.claim(source, claim, holds=bool(holds), ours=minus(ours), why=why)
+    return reference.claim(source, claim, holds=bool(holds), ours=ours, why=why)

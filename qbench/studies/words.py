@@ -1,4 +1,4 @@
-"""Words that the sentences of several pages need: plurals, minus signs, names, runs of numbers."""
+"""Words that the sentences of several pages need: plurals, places, names, runs of numbers."""
 
 import re
 from collections.abc import Iterable
@@ -12,11 +12,6 @@ PLACES = {"none": "not counted", "lut": "in LUTs", "bram": "in block RAM", "dsp"
 def counted(number: int, noun: str) -> str:
     """`1 seed`, `3 seeds`, `2,000 images`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def minus(text: str) -> str:
-    """The text with a minus sign, not a hyphen, before each negative number."""
-    return re.sub(r"(?<![^\s(])-(?=\.?\d)", "−", text)
 
 
 def dataset(name: str) -> str:
