@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qbench import reference, sweep, training
-from qbench.studies import beside_brevitas
+from qbench.studies import beside_brevitas, words
 from qbench.studies import bit_width_sweep as study
+from qbench.studies.bit_width_answers import answers
 from qbench.studies.bit_width_claims import claims
 from qbench.studies.seeds import interval, over_seeds, paired
 
@@ -120,7 +121,7 @@ def test_what_a_run_lacks_is_not_judged(runs):
     assert 0 < len(few) < 12
     early = claims(runs[runs.epoch <= 20])
     assert not early.ours.str.contains("epoch 100").any()
-    assert claims(runs[runs.dataset == "fashion-mnist"]).ours.str.contains("fashion").any()
+    assert claims(runs[runs.dataset == "fashion-mnist"]).ours.str.contains("Fashion-MNIST ").any()
 
 
 def test_published_values_stand_beside_ours(runs):
@@ -152,8 +153,56 @@ def test_lessons_and_names(runs):
     noise = (last.high - last.low).groupby(last.dataset).median()
     text = study.lessons(runs, tests, noise)
     assert text.count("* **") == 2 and "float32 has" in text and "clearly unlike" in text
+    assert text.startswith("* **MNIST**: the best") and "**Fashion-MNIST**" in text
     assert set(study.named(runs)) >= {"W2A4", "float32"}
     assert not tests.set_index(["dataset", "weight_bits", "act_bits"]).clear["mnist", 8, 8]
+
+
+def test_the_papers_conclusions_are_answered_with_the_numbers_of_the_claims(runs):
+    bullets = answers(runs).splitlines()
+    assert len(bullets) == 3 and all(line.startswith("* **") for line in bullets)
+    assert all("on MNIST (" in line and "on Fashion-MNIST (" in line for line in bullets)
+    assert "no on MNIST" not in bullets[0] and "no on MNIST" not in bullets[1]
+    statement = reference.claims("stewart2021").set_index("claim").statement
+    judged = claims(runs).set_index("claim").ours
+    gap = judged[statement["no_gain_beyond_three_bits"]].split(": MNIST ")[1].split(",")[0]
+    assert "±" in gap and gap in bullets[1], "as the claim's own"
+    # 2-bit weights that stay 1.5 points behind catch up nowhere, nor do noisy ones decide.
+    behind = runs.assign(test_error=runs.test_error + 1.5 * (runs.weight_bits <= 2))
+    assert answers(behind).splitlines()[2].count("no on") == 2
+    assert "settle" not in "".join(bullets)
+    unsure = (runs.weight_bits == 3) & (runs.act_bits == 3) & (runs.seed == 0)
+    unsettled = answers(runs.assign(test_error=runs.test_error + unsure * 0.4)).splitlines()
+    assert unsettled[1].count("which the seeds do not settle") == 2
+    acts = runs.assign(test_error=runs.test_error - 2 * runs.act_bits)
+    assert answers(acts).splitlines()[0].count("no on") == 2
+    assert answers(made_up(("mnist5k",), (2, 8), (0,), 2)).count("* **") == 1
+
+
+def test_words_of_several_pages():
+    assert [words.counted(n, "seed") for n in (0, 1, 2, 2000)] == [
+        "0 seeds",
+        "1 seed",
+        "2 seeds",
+        "2,000 seeds",
+    ]
+    asked = [[3, 4, 5, 6, 7, 8], [4, 1, 3], [8], [1, 2], [2, 4, 6]]
+    said = ["3 to 8", "1, 3 and 4", "8", "1 and 2", "2, 4 and 6"]
+    assert [words.together(numbers) for numbers in asked] == said
+    names = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "mnist5k": "mnist5k"}
+    names |= {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+    assert {name: words.dataset(name) for name in names} == names
+    assert words.layer("linear3") == "layer 3" and words.layer("conv1") == "conv1"
+
+
+def test_a_zero_has_no_sign_in_a_claim(runs):
+    errors = study.Errors(runs)
+    claim = "stewart2021", "no_gain_beyond_three_bits"
+    parts = [("made up", lambda e, d: pd.Series([-0.001, -0.003]), "below", 0.2)]
+    (row,) = study.judge(errors, claim, parts, ["mnist"], "why")
+    assert row["ours"].startswith("made up: MNIST 0.00 ± ")
+    parts = [("made up", lambda e, d: pd.Series([-0.5, -0.5]), "below", 0.2)]
+    assert "MNIST -0.50 ± 0.00" in study.judge(errors, claim, parts, ["mnist"], "why")[0]["ours"]
 
 
 def both(shift: float, seeds: int = 6) -> pd.DataFrame:

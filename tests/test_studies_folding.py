@@ -308,7 +308,7 @@ def judged(setup, designs, searched, every, runs):
 
 def verdicts(found, source, *names):
     statements = reference.claims(source).set_index("claim").statement
-    rows = found[found["where"].str.startswith(source)].set_index("claim")
+    rows = found[found["where"].str.startswith(reference.TITLES[source])].set_index("claim")
     return [rows.verdict[statements[name]] for name in names]
 
 

@@ -269,7 +269,8 @@ def test_errata_and_lessons_speak_of_ours(estimates):
     text = radar_claims.lessons(errors, found, radar.agreement(errors), all_64)
     held = found[(found.score == "range") & found.verdict.isin(["trend", "exact"])]
     assert f"by **range**, {len(held)} of 6 claims about scores hold, {len(held)} of them" in text
-    assert "Friedman" in text and "least accurate W1A1" in text
+    assert "Friedman" in text and "(error 1." in text
+    assert "least accurate W1A1" in text
     alone = radar.agreement(errors[[0]])
     assert "One seed cannot say" in radar_claims.lessons(errors[[0]], found, alone, all_64)
 

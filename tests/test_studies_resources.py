@@ -119,12 +119,15 @@ def test_table_3_gives_a_verdict_to_each_end():
         "LUT, least": "matches",
         "LUT, most": "differs",
     }
+    exact = said.table_3(frame, {"bram18": 0.0}).set_index("resource").tolerance
+    assert exact["BRAM18, least"] == "0 %, the median error of the estimate"
+    assert exact["LUT, least"] == "", "without a tolerance nothing is said of one"
 
 
 def test_the_printed_row_has_the_columns_of_ours():
     row = said.printed()
     assert set(row) < set(study.assumptions("z7020"))
-    assert row["LUT"] == "53,336–223,910" and row["fit by Flip-flops"] == 22
+    assert row["LUT"] == "53,336–223,910" and row["fit by flip-flops"] == 22
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +177,12 @@ def test_lessons_have_a_line_for_each_thing(units):
     beside = study.beside_formula(units)
     bases = {"LFC, formulas": study.resources()}
     equal = study.equal_widths("tfc", [7, 8])
-    text = said.lessons(bases, study.errors(beside), synthesis.fit_ff(units), equal, "z7020")
+    text = said.lessons(bases, beside, synthesis.fit_ff(units), equal, "z7020")
     assert text.count("\n* ") == 4 and "nan" not in text
+    assert "(0 to +60 %)" in text and "by flip-flops" in text
+    wide = beside[(beside.weight_bits > 3) & (beside.act_bits > 3) & ~beside.thresholds]
+    ends = wide[wide.pe == 8].lut_error.agg(["min", "max"]).round()
+    assert f"by {ends['min']:.0f} to +{ends['max']:.0f} % at PE = SIMD = 8" in text
 
 
 def test_a_unit_of_the_readers_own_is_simulated():

@@ -41,9 +41,28 @@ def _digits(errors: Errors) -> list[str]:
     return [name for name in errors.datasets if name in DIGITS]
 
 
-def _gap(few: tuple[int, ...], many: tuple[int, ...], epoch: int):
+def gap(few: tuple[int, ...], many: tuple[int, ...], epoch: int):
     """Mean error with `few` weight bits minus that with `many`, points."""
     return lambda e, d: e.mean(d, epoch, few) - e.mean(d, epoch, many)
+
+
+def wider(e: Errors, d: str) -> pd.Series:
+    """What the weights' bits change after all epochs minus what the activations' change, points."""
+    return e.reach(d, e.last, "weight_bits") - e.reach(d, e.last, "act_bits")
+
+
+def explained(e: Errors, d: str) -> pd.Series:
+    """Share of the variance between configurations that the weights' bits explain, %."""
+    rows = e.at(d, e.last)
+    if rows.index.get_level_values("weight_bits").nunique() < 2:
+        raise NotRun("two weight widths")
+    means = rows.groupby(level="weight_bits").transform("mean")
+    return 100 * means.var(ddof=0) / rows.var(ddof=0)
+
+
+def beyond_three(e: Errors, d: str) -> pd.Series:
+    """Error of W3A3 minus the mean of those with 4 bits or more throughout, points."""
+    return e.mean(d, e.last, (3,), (3,)) - e.mean(d, e.last, MANY, MANY)
 
 
 def _early(errors: Errors) -> Rows:
@@ -55,7 +74,7 @@ def _early(errors: Errors) -> Rows:
             widths = e.by(d, epoch, "weight_bits").loc[3:8]
             order = widths.mean(axis=1)
             within = widths.loc[order.idxmax()] - widths.loc[order.idxmin()]
-            return _gap((1, 2), (3, *MANY), epoch)(e, d) - within
+            return gap((1, 2), (3, *MANY), epoch)(e, d) - within
 
         return effect
 
@@ -72,7 +91,7 @@ def _early(errors: Errors) -> Rows:
     rows = judge(
         errors,
         (STEWART, "one_to_three_bit_weights_lose_accuracy"),
-        [("W1–3 minus W4–8, epoch 10", _gap(FEW, MANY, 10), "above", NOTICEABLE)],
+        [("W1–3 minus W4–8, epoch 10", gap(FEW, MANY, 10), "above", NOTICEABLE)],
         digits,
         NETWORK,
     )
@@ -118,8 +137,8 @@ def _late(errors: Errors) -> Rows:
         errors,
         (STEWART, "training_moves_boundary_to_one_bit"),
         [
-            (f"W1 minus W2–8, epoch {end}", _gap((1,), (2, 3, *MANY), end), "above", NOTICEABLE),
-            (f"W2 minus W3–8, epoch {end}", _gap((2,), (3, *MANY), end), "below", NOTICEABLE),
+            (f"W1 minus W2–8, epoch {end}", gap((1,), (2, 3, *MANY), end), "above", NOTICEABLE),
+            (f"W2 minus W3–8, epoch {end}", gap((2,), (3, *MANY), end), "below", NOTICEABLE),
         ],
         digits,
         NETWORK,
@@ -130,14 +149,14 @@ def _late(errors: Errors) -> Rows:
         ("two_bit_catches_up_beyond_50_epochs", (2,), (3, *MANY), 60, every),
     ):
         words = f"W2 minus W{many[0]}{'–8' if len(many) > 1 else ''}, epoch {epoch}"
-        parts = [(words, _gap(few, many, epoch), "below", NOTICEABLE)]
+        parts = [(words, gap(few, many, epoch), "below", NOTICEABLE)]
         rows += judge(errors, (STEWART, claim), parts, datasets, NETWORK)
 
     def later(e, d):
         return e.mean(d, end, (2,)) - e.mean(d, 40, (8,))
 
     def closing(e, d):
-        return _gap((2,), (8,), 10)(e, d) - _gap((2,), (8,), end)(e, d)
+        return gap((2,), (8,), 10)(e, d) - gap((2,), (8,), end)(e, d)
 
     why = "one schedule of 100 epochs; errors at epoch 40 are before the learning rate falls"
     for claim, words, effect, side, threshold in (
@@ -145,7 +164,7 @@ def _late(errors: Errors) -> Rows:
         (
             "training_lets_low_bits_catch_up",
             f"W2 minus W8, epoch {end}",
-            _gap((2,), (8,), end),
+            gap((2,), (8,), end),
             "below",
             NOTICEABLE,
         ),
@@ -160,9 +179,6 @@ def _bits(errors: Errors) -> Rows:
     """Weights against activations, steps of one bit, the best configurations; after all epochs."""
     digits, every, end = _digits(errors), errors.datasets, errors.last
 
-    def wider(e, d):
-        return e.reach(d, end, "weight_bits") - e.reach(d, end, "act_bits")
-
     def best_other(e, d):
         rows = e.at(d, end)
         if (8, 8) not in rows.index or len(rows) < 2:
@@ -176,16 +192,6 @@ def _bits(errors: Errors) -> Rows:
             raise NotRun("1, 2 and 3 bit weights")
         falls = pd.concat([-weights.diff().iloc[2:], -acts.diff().iloc[1:]])
         return weights.loc[1] - weights.loc[2] - falls.loc[:].iloc[falls.mean(axis=1).argmax()]
-
-    def beyond_three(e, d):
-        return e.mean(d, end, (3,), (3,)) - e.mean(d, end, MANY, MANY)
-
-    def explained(e, d):
-        rows = e.at(d, end)
-        if rows.index.get_level_values("weight_bits").nunique() < 2:
-            raise NotRun("two weight widths")
-        means = rows.groupby(level="weight_bits").transform("mean")
-        return 100 * means.var(ddof=0) / rows.var(ddof=0)
 
     def step(level):
         return lambda e, d: e.smallest_step(d, end, level)

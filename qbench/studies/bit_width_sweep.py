@@ -10,6 +10,8 @@ import pandas as pd
 from qbench import reference, sweep
 from qbench.data import specs
 from qbench.studies.seeds import ONE_SEED, interval, paired
+from qbench.studies.words import dataset as title
+from qbench.studies.words import together
 
 FLOAT = 32
 NOTICEABLE = 0.2  # points: Stewart et al. 2021 call 3.9 % against 3.7 % a noticeable difference
@@ -228,7 +230,7 @@ def judge(
                 holds = centre > threshold if side == "above" else centre < threshold
                 (kept if holds else broken).append(abs(centre - threshold) > half)
                 plus = "" if half != half else f" ± {half:.2f}"
-                numbers.append(f"{name} {centre:.2f}{plus}")
+                numbers.append(f"{title(name)} {centre:z.2f}{plus}")
             said.append(f"{words}: {', '.join(numbers)} {unit}".strip())
     except NotRun:
         return []
@@ -292,7 +294,7 @@ def _beside(row: Mapping[str, Any], what: str, ours: pd.Series, why: str) -> dic
     tolerance = chance(printed)
     said = reference.verdict(printed, centre, tolerance=tolerance, why="chance", of=row)
     return {
-        "where": f"{STEWART}, {row['where']}",
+        "where": f"{reference.TITLES[STEWART]}, {row['where']}",
         "what": what,
         "published": f"{printed:g}",
         "ours": f"{centre:.2f}" + ("" if half != half else f" ± {half:.2f}"),
@@ -308,7 +310,7 @@ def lessons(runs: pd.DataFrame, tests: pd.DataFrame, noise: pd.Series) -> str:
     for name in errors.datasets:
         means = errors.at(name, errors.last).mean(axis=1).sort_values()
         ends = [f"W{w}A{a} ({means[w, a]:.2f} %)" for w, a in (means.index[0], means.index[-1])]
-        text = f"* **{name}**: the best configuration is {ends[0]}, the worst {ends[1]}"
+        text = f"* **{title(name)}**: the best configuration is {ends[0]}, the worst {ends[1]}"
         with suppress(NotRun):
             full = errors.one(name, errors.last, FLOAT, FLOAT).mean()
             text += f"; float32 has {full:.2f} %"
@@ -326,7 +328,7 @@ def lessons(runs: pd.DataFrame, tests: pd.DataFrame, noise: pd.Series) -> str:
                 f". {len(clear)} of {len(part) - 1} configurations are clearly unlike the widest"
             )
             if len(alike):
-                widths = ", ".join(f"{bits}" for bits in sorted(alike.index))
-                text += f"; those that are not have weights of {widths} bits"
+                widths = together(alike.index)
+                text += f"; those that are not have weights of {widths} bit{'s' * (widths != '1')}"
         lines.append(text + ".")
     return "\n".join(lines)

@@ -15,6 +15,8 @@ from qbench.hardware import Folding, HardwareError, Layer, mvtu
 from qbench.parameters import FoldingThroughput
 from qbench.studies.bit_width_sweep import chance
 from qbench.studies.seeds import interval, over_seeds
+from qbench.studies.words import PLACES
+from qbench.studies.words import layer as layer_word
 
 STEWART, DUCASSE = "stewart2021", "ducasse2021"
 RESOURCES = {"lut": "LUT", "ff": "flip-flops", "bram18": "BRAM18", "dsp": "DSP"}
@@ -64,6 +66,13 @@ class Setup:
     def storage(self) -> dict[str, str]:
         names = ("weight_storage", "threshold_storage", "multipliers")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def storage_words(self) -> str:
+        """`thresholds in LUTs, weights in block RAM, multipliers in LUTs`."""
+        what = {"thresholds": "threshold_storage", "weights": "weight_storage"}
+        what["multipliers"] = "multipliers"
+        return ", ".join(f"{word} {PLACES[getattr(self, name)]}" for word, name in what.items())
 
     def layers(self, configuration: str) -> tuple[Layer, ...]:
         """The perceptron 1024-hidden-hidden-hidden-10 with the bits of, say, `W2A3`."""
@@ -226,7 +235,9 @@ def lut_parts(setup: Setup, configuration: str, pe_simd: int) -> pd.DataFrame:
         plain = luts(multipliers="lut", threshold_storage="none")
         whole = luts(multipliers="lut", threshold_storage="lut")
         size = f"{layer.mw}×{layer.mh}"
-        rows.append((layer.name, size, fold.pe, fold.simd, plain - other, whole - plain, other))
+        rows.append(
+            (layer_word(layer.name), size, fold.pe, fold.simd, plain - other, whole - plain, other)
+        )
     columns = ["layer", "size", "PE", "SIMD", "products", "thresholds", "other"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -20,7 +20,10 @@ from qbench.hardware.folding import divisors
 from qbench.studies.folding import DUCASSE, STEWART, WHY, Setup, folded, published_speeds
 
 PAPERS = ("W2A2", "W3A3", "W4A4")
-DIGIT = "one of the last digit printed: 96,533 became 96 k, cut off, and 372,877 became 373 k"
+DIGIT = (
+    "tolerance: one unit of the last printed digit, because the paper both cuts off (96,533 → "
+    "96 k) and rounds (372,877 → 373 k)"
+)
 
 Rows = list[dict[str, Any]]
 
@@ -211,7 +214,7 @@ def _fits(setup: Setup, designs: pd.DataFrame) -> Rows:
     too_large = [one for one in asked if not there.loc[one, "fits"]]
     shares = ", ".join(f"{name} {there.loc[(name, 16), 'lut_share']:.0f} %" for name in PAPERS)
     why = (
-        f"thresholds: {setup.threshold_storage}, weights: {setup.weight_storage}. FINN's formulas "
+        f"{setup.storage_words}. FINN's formulas "
         "count no FIFOs, width converters or DMA, and tools seldom route a nearly full device"
     )
     rows = [
@@ -325,7 +328,7 @@ def errata() -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     return pd.DataFrame(
         {
-            "where": table["source"] + ", " + table["where"],
+            "where": table["source"].map(reference.TITLES) + ", " + table["where"],
             "printed": table["printed"],
             "should be": table["should_be"],
             "arithmetic": table["arithmetic"],

@@ -15,6 +15,7 @@ from qbench import hardware
 from qbench.hardware import Folding, HardwareError, mvtu
 from qbench.hardware.folding import divisors
 from qbench.studies.folding import RESOURCES, Setup
+from qbench.studies.words import layer
 
 SAME, BEST = "same for all layers", "best for each layer"
 
@@ -115,7 +116,9 @@ def layers_of(foldings: Mapping[str, Folding]) -> pd.DataFrame:
     """A row a layer of each folding: configuration, layer, size, pe, simd, cycles, lut, bram18."""
     parts = [
         folding.table().assign(
-            configuration=name, size=lambda t: t["mw"].astype(str) + "×" + t["mh"].astype(str)
+            configuration=name,
+            size=lambda t: t["mw"].astype(str) + "×" + t["mh"].astype(str),
+            name=lambda t: t["name"].map(layer),
         )
         for name, folding in foldings.items()
     ]

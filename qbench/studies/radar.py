@@ -13,6 +13,7 @@ from scipy import stats
 
 from qbench import reference
 from qbench.studies.bit_width_sweep import STEWART, Errors, chance, named, run
+from qbench.studies.words import PLACES
 
 READINGS = ("rank", "range")
 BITS = range(1, 9)
@@ -64,8 +65,7 @@ def assumed(
 ) -> str:
     """What the estimates of `resources.resources` with `OPTIONS` assume, for a caption."""
     folded = "its own folding" if parallelism is None else f"PE = SIMD = {parallelism}"
-    counted = {"none": "not counted", "lut": "in LUTs", "bram": "in block RAM"}[thresholds]
-    words = [f"estimates for {network.upper()} at {folded}", f"thresholds {counted}"]
+    words = [f"estimates for {network.upper()} at {folded}", f"thresholds {PLACES[thresholds]}"]
     if input_bits is not None:
         words.append(f"{input_bits}-bit pixels")
     if memories == "a layer":

@@ -90,7 +90,7 @@ def gains(scored: pd.DataFrame, configurations: Sequence[Bits]) -> pd.Series:
 def _first_step(scored: pd.DataFrame) -> Found:
     found = gains(scored, _family(WEIGHTS))
     said = ", ".join(f"{step} {gain:+.3f}" for step, gain in found.items())
-    return _minus(said), bool(found.iloc[0] > found.iloc[1:].max())
+    return said, bool(found.iloc[0] > found.iloc[1:].max())
 
 
 def _each(scored: pd.DataFrame, chosen: Sequence[Bits], least: float) -> Found:
@@ -205,7 +205,7 @@ def errata(values: pd.DataFrame, reading: str) -> pd.DataFrame:
     known = reference.errata(STEWART).set_index("erratum").loc[list(said)]
     found = known[["where", "printed", "should_be", "arithmetic"]].reset_index(drop=True)
     found = found.rename(columns={"should_be": "should be"})
-    return found.assign(ours=[_minus(text) for text in said.values()])
+    return found.assign(ours=list(said.values()))
 
 
 def lessons(
@@ -241,10 +241,11 @@ def lessons(
     mean, best = errors.mean(axis=1), all_64.iloc[0]
     half = all_64[all_64["test_error"] >= 0.5].iloc[0]
     lines.append(
-        f"* The most accurate configuration is {word(mean.idxmin())} ({mean.min():.2f} %), the "
-        f"least accurate {word(mean.idxmax())} ({mean.max():.2f} %). {best['configuration']} has "
-        f"the greatest mean score of the axes, {best['mean']:.2f}; of those whose accuracy is in "
-        f"the upper half, {half['configuration']} has, {half['mean']:.2f}. "
+        f"* The most accurate configuration is {word(mean.idxmin())} (error "
+        f"{mean.min():.2f} %), the least accurate {word(mean.idxmax())} ({mean.max():.2f} %). "
+        f"{best['configuration']} has the greatest mean score of the axes, {best['mean']:.2f}; "
+        f"of those whose accuracy is in the upper half, {half['configuration']} has, "
+        f"{half['mean']:.2f}. "
         f"{all_64['front'].sum()} of {len(all_64)} configurations are on the front."
     )
     printed = reference.load(STEWART, "table_3").query("quantity == 'accuracy_loss'")["value"]
@@ -253,7 +254,3 @@ def lessons(
         f"{printed.max() - printed.min():.2f}: scores by range are relative to another span."
     )
     return "\n".join(lines)
-
-
-def _minus(text: str) -> str:
-    return text.replace(" -", " −")

@@ -15,7 +15,7 @@ import pandas as pd
 from qbench import reference
 from qbench.hardware.devices import Device, device
 from qbench.hardware.mvtu import RESOURCES
-from qbench.studies.resources import LABELS, effects, fitting
+from qbench.studies.resources import INSIDE, LABELS, effects, errors, fitting, wide_operands
 
 STEWART, DUCASSE = "stewart2021", "ducasse2021"
 EVEN = (40, 60)  # per cent that the activations make
@@ -209,8 +209,8 @@ def printed() -> dict[str, Any]:
     for quantity, name in _TABLE_3:
         row[LABELS[name]] = f"{ends[quantity, 'best']:,.0f}–{ends[quantity, 'worst']:,.0f}"
     for claim, words in (
-        ("networks_fitting_bram", LABELS["bram18"]),
-        ("networks_fitting_flip_flops", LABELS["ff"]),
+        ("networks_fitting_bram", INSIDE["bram18"]),
+        ("networks_fitting_flip_flops", INSIDE["ff"]),
         ("networks_fitting", "all"),
     ):
         row[f"fit by {words}"] = counts[claim]
@@ -234,7 +234,7 @@ def table_3(frame: pd.DataFrame, tolerances: Mapping[str, float]) -> pd.DataFram
         for bound, ours in (("best", frame[name].min()), ("worst", frame[name].max())):
             printed = published[quantity, bound]
             share = tolerances.get(name, 0.0)
-            why = f"{share:.0f} %, the median error of the estimate" if share else ""
+            why = f"{share:.0f} %, the median error of the estimate" if name in tolerances else ""
             of = {"source": STEWART, "where": "Table 3", "quantity": quantity, "bound": bound}
             near = share / 100 * printed
             said = reference.verdict(printed, ours, tolerance=near, why=why, of=of)
@@ -253,18 +253,23 @@ def table_3(frame: pd.DataFrame, tolerances: Mapping[str, float]) -> pd.DataFram
 
 def lessons(
     bases: Mapping[str, pd.DataFrame],
-    errors: pd.DataFrame,
+    beside: pd.DataFrame,
     model: Any,
     equal: pd.DataFrame,
     on: str | Device,
 ) -> str:
     """What the page shows, as a Markdown list; arguments as the functions above make them."""
     lines = []
-    sums = errors[errors["units"] == "sums"].set_index("resource")
-    with_thresholds = errors[errors["units"] != "sums"].set_index("resource")
+    found = errors(beside)
+    sums = found[found["units"] == "sums"].set_index("resource")
+    with_thresholds = found[found["units"] != "sums"].set_index("resource")
+    wide = wide_operands(beside)
+    few, many = wide.index.min(), wide.index.max()
     lines.append(
         f"**The formulas.** For units without thresholds FINN's LUTs are off by "
-        f"{_spread(sums.loc['LUT'])}, its block RAMs by {_spread(sums.loc['BRAM18'])}. With all "
+        f"{_spread(sums.loc['LUT'])}, its block RAMs by {_spread(sums.loc['BRAM18'])}. With 4 "
+        f"bits or more in both operands LUTs are off by {_range(wide.loc[many])} at PE = SIMD = "
+        f"{many}, by {_range(wide.loc[few])} at PE = SIMD = {few}. With all "
         "thresholds compared at once the formula's LUTs are up to "
         f"{1 + with_thresholds.loc['LUT', 'high'] / 100:,.0f} times those of the binary search."
     )
@@ -280,7 +285,7 @@ def lessons(
             f"{share['bram18']:.0f} %."
         )
     counts, target = fitting(next(iter(bases.values())), on), device(on)
-    by = ", ".join(f"{n} by {LABELS[k]}" for k, n in counts.items() if k != "all")
+    by = ", ".join(f"{n} by {INSIDE[k]}" for k, n in counts.items() if k != "all")
     lines.append(f"**{target.name}**: {counts['all']} of 64 fit ({by}).")
     last = equal[equal["bits"].isin([7, 8])].pivot(
         index="thresholds_in", columns="bits", values="bram18"
@@ -295,9 +300,14 @@ def lessons(
     return "\n".join(f"* {line}" for line in lines)
 
 
-def _spread(errors: pd.Series) -> str:
-    low, high = (f"{errors[end]:+.0f}".replace("-", "−") for end in ("low", "high"))
-    return f"{errors['median']:.0f} % in the median ({low} to {high} %)"
+def _spread(row: pd.Series) -> str:
+    return f"{row['median']:.0f} % in the median ({_range(row)})"
+
+
+def _range(row: pd.Series) -> str:
+    """`-24 to +19 %`; an error that rounds to 0 has no sign."""
+    ends = [f"{row[end]:+z.0f}" for end in ("low", "high")]
+    return " to ".join("0" if end == "+0" else end for end in ends) + " %"
 
 
 def _straight(values: pd.Series) -> tuple[float, float]:

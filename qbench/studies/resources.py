@@ -15,6 +15,7 @@ from qbench.hardware.mvtu import RESOURCES, Cost
 
 BITS = tuple(range(1, 9))
 LABELS = {"lut": "LUT", "ff": "Flip-flops", "bram18": "BRAM18", "dsp": "DSP"}
+INSIDE = LABELS | {"ff": "flip-flops"}  # the same inside a sentence
 KEYS = ["weight_bits", "act_bits"]
 
 Memories = Literal["a PE", "a layer"]
@@ -163,7 +164,7 @@ def assumptions(on: str | Device) -> pd.DataFrame:
             row[LABELS[name]] = "–" if np.isnan(low) else f"{low:,.0f}–{high:,.0f}"
         fits = fitting(frame, on)
         for name in ("bram18", "ff", "lut", "dsp", "all"):
-            row[f"fit by {LABELS.get(name, 'all')}"] = fits.get(name)
+            row[f"fit by {INSIDE.get(name, 'all')}"] = fits.get(name)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -223,6 +224,17 @@ def errors(beside: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def wide_operands(beside: pd.DataFrame, least_bits: int = 4) -> pd.DataFrame:
+    """How far the formula's LUTs are off where weights and inputs have `least_bits` or more: %.
+
+    `beside` is of `beside_formula`; units of sums without DSP blocks count. One row a parallelism,
+    indexed by PE, columns `low` and `high`.
+    """
+    wide = (beside[KEYS] >= least_bits).all(axis=1)
+    part = beside[wide & ~beside["thresholds"] & ~beside["dsp_allowed"]]
+    return part.groupby("pe")["lut_error"].agg(low="min", high="max")
 
 
 def layers_of(network: str, weight_bits: int, act_bits: int) -> list[dict[str, Any]]:
