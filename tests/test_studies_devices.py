@@ -275,7 +275,9 @@ def test_lessons_name_what_int8_was_measured_with_at_either_point():
     fast.speeds.loc[quick, "ms"] = 1.0
     said = judged.lessons(fast, asked())
     assert "With one image the best int8 is 4.00 times as quick" in said
-    both = "throughput: OpenVINO, 8 bits, all tensors, batch 64, 2 threads; latency: OpenVINO, 8 bits"
+    both = (
+        "throughput: OpenVINO, 8 bits, all tensors, batch 64, 2 threads; latency: OpenVINO, 8 bits"
+    )
     assert f"Int8 by {both}, 2 threads." in said
 
 

@@ -307,8 +307,8 @@ def lessons(found: Found, p: Devices) -> str:
             continue
         lines.append(
             f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
-            f"throughput of plain PyTorch, and the best int8 {row['int8 / float32']:.2f} times that "
-            f"of the best float32. With one image the best int8 is "
+            f"throughput of plain PyTorch, and the best int8 {row['int8 / float32']:.2f} times "
+            f"that of the best float32. With one image the best int8 is "
             f"{row['int8 / float32, latency']:.2f} times as quick as the best float32. Int8 by "
             f"{row['int8 by']}."
             if not math.isnan(row["int8 / float32"])

@@ -20,7 +20,7 @@ from qbench.hardware.folding import divisors
 from qbench.studies.folding import DUCASSE, STEWART, WHY, Setup, folded, published_speeds
 
 PAPERS = ("W2A2", "W3A3", "W4A4")
-DIGIT = "one of the last digit printed: 96,533 became 96 k, cut off, and 372,877 became 373 k"
+DIGIT = "printed in thousands, some cut off and some rounded: one more or less in the last digit"
 
 Rows = list[dict[str, Any]]
 
