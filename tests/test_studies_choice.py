@@ -112,7 +112,7 @@ def test_the_answer_says_what_is_best_what_binds_and_what_easing_gives():
         "0.25 points less accuracy (no more than seeds make)."
     )
     assert told.rows[1][0][2] == "Smallest, least energy."
-    assert told.rows[0][1] == "9.00 ± 0.25"
+    assert told.rows[0][1] == "91.00 ± 0.25"
     assert told.rows[0][4] == "LUT 50.0 %, BRAM18 5.0 %, DSP 0.0 %"
     assert told.said == [
         "2 of 3 networks of mnist on the Z7020 keep to an accuracy of at least 90 %, at least 30 "

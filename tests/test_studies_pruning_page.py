@@ -167,6 +167,15 @@ def test_effects_are_changes_of_means():
     assert found["original"]["a pixel at a time", "images/s a BRAM18"] == 5
 
 
+@pytest.mark.parametrize(
+    ("ours", "verdict", "why"),
+    [(41.0, "matches", "printed as roughly, in tens"), (60.0, "differs", "no FIFOs")],
+)
+def test_a_tolerance_is_no_reason_for_a_difference(ours, verdict, why):
+    row = pruning_claims._roughly("bram_reduction_40", ours, "no FIFOs")
+    assert (row["verdict"], row["why"]) == (verdict, why)
+
+
 @pytest.fixture
 def chain(monkeypatch):
     """A network of a seed that is pruned once and then fine-tuned; none is trained."""

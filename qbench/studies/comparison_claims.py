@@ -171,7 +171,8 @@ def lessons(frame: pd.DataFrame, p: Comparison) -> str:
     lines.append(
         f"* The page compares {len(there)} networks, which {trainings:,} trainings of "
         f"{frame['chapter'].nunique()} chapters gave; nothing was trained for it. *Runs shown*, "
-        "below, are stored results, and one of a search holds many trainings."
+        "below, are the stored results that were read: one of a search holds many trainings, and "
+        "some are of other data sets."
     )
     known = contributions(there)
     for dataset in there["dataset"].unique():
