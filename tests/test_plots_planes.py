@@ -135,3 +135,17 @@ def test_the_pages_menu_changes_the_axis(designs: pd.DataFrame, tmp_path: Path) 
                 assert high > 6
         browser.close()
     assert faults == []
+
+
+def test_a_level_far_from_all_designs_does_not_take_their_room(designs: pd.DataFrame) -> None:
+    near = designs.assign(rate=[1e5, 3e4, 2e4, np.nan, 1e4])
+    fig = plane(near, levels={"rate": {"real time": 30.0}})
+    assert "real time" not in traces(fig, 0) and fig.layout.xaxis.range[0] > 3.9
+    between = plane(near, levels={"rate": {"real time": 2e4}})
+    assert "real time" in traces(between, 0)
+
+
+def test_the_low_end_of_an_axis_with_a_whole_has_a_tick(designs: pd.DataFrame) -> None:
+    low = designs.assign(acc=[90.0, 95.0, 94.0, 99.0, 15.0])
+    assert "20" in plane(low, whole=100.0).layout.yaxis.ticktext
+    assert "20" not in plane(designs, whole=100.0).layout.yaxis.ticktext

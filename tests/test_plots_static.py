@@ -113,6 +113,17 @@ def test_static_form_keeps_log_scales() -> None:
     assert "10⁶" in texts(plots.svg(fig)) and "1,000" in texts(plots.svg(fig))
 
 
+def test_bars_alone_at_their_names_stand_in_the_middle() -> None:
+    rows = pd.DataFrame({"x": ["a", "b", "c"], "y": [1.0, 2.0, 3.0], "kind": ["p", "q", "p"]})
+    fig = plots.bars(rows, "x", "y", "kind")
+    assert fig.layout.barmode == "overlay" and {t.offsetgroup for t in fig.data} == {None}
+    ax = plots.static(fig).axes[0]
+    middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in ax.patches)
+    assert middles == pytest.approx([0, 1, 2])
+    both = plots.bars(pd.concat([rows, rows.assign(kind="r")]), "x", "y", "kind")
+    assert both.layout.barmode == "group" and "r" in {t.offsetgroup for t in both.data}
+
+
 def test_static_form_has_horizontal_bars(sweep: pd.DataFrame) -> None:
     line = sweep[sweep.acts == 2]
     fig = plots.bars(line, "bits", "acc", "net", spread="sd", horizontal=True)

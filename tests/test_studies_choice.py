@@ -112,7 +112,7 @@ def test_the_answer_says_what_is_best_what_binds_and_what_easing_gives():
         "0.25 points less accuracy (no more than seeds make)."
     )
     assert told.rows[1][0][2] == "Smallest, least energy."
-    assert told.rows[0][1] == "9.00 ± 0.25"
+    assert told.rows[0][1] == "91.00 ± 0.25"
     assert told.rows[0][4] == "LUT 50.0 %, BRAM18 5.0 %, DSP 0.0 %"
     assert told.said == [
         "2 of 3 networks of mnist on the Z7020 keep to an accuracy of at least 90 %, at least 30 "
@@ -244,9 +244,27 @@ def test_the_overview_has_a_row_a_device_and_one_for_those_without():
     every.networks[1] |= {"images": 4000, "whole": False}
     p = parameters.check(NAME, dataset="mnist", datasets="mnist")
     rows = choice_claims.overview(every, p)
-    assert rows["network"].tolist() == ["small", "none of 3"]
-    assert rows["device"].tolist() == ["Z7020", "CPU"]
+    assert rows["network"].tolist() == ["small", "none of 3: no latency was measured"]
+    assert rows["device"].tolist() == ["Z7020", "CPU"] and rows["accuracy (%)"].iloc[0] == 90.75
     assert rows["trained on images"].iloc[0] == "only 4,000" and rows["takes"].iloc[0] == "10.0 %"
+
+
+def test_too_slow_is_told_from_never_measured():
+    every = two()
+    p = parameters.check(NAME, dataset="mnist", datasets="mnist")
+    spots = choice_claims.sweet_spots(every, p)
+    said = choice_claims.lessons(every, p, spots)
+    assert "in real time: mnist on CPU, none of 3: no latency was measured." in said
+    every.networks[0]["cpu"] = 12.0
+    said = choice_claims.lessons(every, p, spots)
+    assert "in real time: mnist on CPU, none of 1 in real time." in said
+
+
+def test_a_design_whose_block_ram_is_not_known_may_not_fit():
+    every = toy.offer([toy.network("sparse", 91.5)], [[(1e3, 500, None, 5)]])
+    told = page.answer(every, toy.DATASET, toy.DEVICE, Wanted(), 10)
+    assert told.rows[0][1] == "91.50 ± 0.25"
+    assert told.rows[0][4] == "LUT 50.0 %, DSP 50.0 %; BRAM18 not known: may not fit"
 
 
 @pytest.mark.parametrize(

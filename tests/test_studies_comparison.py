@@ -83,14 +83,27 @@ def fill():
         put(pruning_runs.training, spec)
 
 
+def put_into(folder, patch):
+    """Results go to `folder`, and no published one is seen."""
+    patch.setenv("QBENCH_RESULTS", str(folder / "results"))
+    patch.setattr(paths, "PUBLISHED", folder / "published")
+
+
 @pytest.fixture(scope="module")
-def frame(tmp_path_factory):
-    """The table of a store with a training or two of each kind."""
+def filled(tmp_path_factory):
+    """The folder of a store with a training or two of each kind."""
+    folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.setenv("QBENCH_RESULTS", str(folder / "results"))
-        patch.setattr(paths, "PUBLISHED", folder / "published")
+        put_into(folder, patch)
         fill()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def frame(filled):
+    """The table of that store."""
+    with pytest.MonkeyPatch.context() as patch:
+        put_into(filled, patch)
         return comparison.table(asked(datasets="mnist5k"))
 
 
@@ -299,7 +312,8 @@ def test_seeds_decide_whether_a_gain_is_one():
 
 
 def test_the_page_shows_and_counts_what_there_is(frame):
-    p = asked(datasets="mnist5k", min_accuracy=91)
+    known = ",".join(frame["method"].unique())
+    p = asked(datasets="mnist5k", min_accuracy=91, methods=known)
     kept = comparison.shown(frame, p)
     assert set(kept["accuracy"]) == {93.0}
     out = page.missing(frame, p)
@@ -318,6 +332,40 @@ def test_the_page_shows_and_counts_what_there_is(frame):
     assert page.compared(frame)["networks"].sum() == len(frame)
     said = judged.lessons(frame, p)
     assert f"compares {len(frame)} networks" in said and "**mnist5k**" in said
+
+
+def test_a_method_without_a_network_says_where_it_was_trained(frame, filled, monkeypatch):
+    put_into(filled, monkeypatch)
+    p = asked(datasets="mnist", methods="SYQ,evolved")
+    out = page.missing(frame.iloc[:0], p).set_index("methods")
+    assert out.loc["SYQ", "why"].startswith("trained on mnist5k (up to ")
+    assert out.loc["SYQ", "networks"] == (frame["method"] == "SYQ").sum()
+    assert out.loc["evolved", "why"] == "no training of it is stored"
+    here = page.missing(frame, asked(datasets="mnist5k", methods="SYQ"))
+    assert "SYQ" not in set(here.loc[here["missing"] == "all of it", "methods"])
+
+
+def test_captions_say_where_real_time_is(frame):
+    p = asked(datasets="mnist5k")
+    fast = frame.assign(throughput=[1e6 + k for k in range(len(frame))])
+    said = page.caption(page.figure(fast, "mnist5k", p), fast, "mnist5k", p)
+    assert said.endswith("shown, real time, 30 frames/s, is left of the figure.")
+    slow = frame.assign(throughput=[1.0 + 90 * (k % 2) for k in range(len(frame))])
+    said = page.caption(page.figure(slow, "mnist5k", p), slow, "mnist5k", p)
+    assert said.endswith("Dotted, where throughput is shown: real time, 30 frames/s.")
+
+
+def test_names_of_sparse_ternary_networks_tell_all_that_differs(frame):
+    names = frame.loc[frame["method"] == "sparse ternary", "network"]
+    assert names.is_unique and names.str.fullmatch(r"MLP of 3 × [\d,]+, η = .*\d+ epochs?").all()
+
+
+def test_compromises_have_words_and_units():
+    points = [("mnist", 90.0, 1e6, 1.0), ("mnist", 97.0, 9e5, 2.0), ("mnist", 98.0, 1e3, 9.0)]
+    frame = designs(points).assign(weight_bits=[1, 3, 8], act_bits=[1, 2, 8], method=judged.SWEEP)
+    found = page.compromised(frame).set_index("accuracy against")
+    assert found.loc["throughput", "cost"] == "900,000 frames/s"
+    assert found.loc["LUTs", "cost"].endswith(" LUTs") and "weight bits" in found
 
 
 def test_claims_are_judged_by_the_published_networks():

@@ -265,7 +265,46 @@ def test_speed_ups_on_the_other_side_of_1_differ():
 def test_lessons_name_networks_that_were_not_computed_with_integers():
     said = judged.lessons(found(), asked())
     assert "not everything was by OpenVINO with “8 bits”." in said
-    assert "lose 1.00 points" in said
+    assert "DenseNet-21 loses 1.00 points of accuracy at most, on 200 test images." in said
+    assert "busy" not in said
+
+
+def test_lessons_name_what_int8_was_measured_with_at_either_point():
+    fast = found()
+    quick = (fast.speeds["form"] == networks.OURS) & (fast.speeds["batch"] == 1)
+    fast.speeds.loc[quick, "ms"] = 1.0
+    said = judged.lessons(fast, asked())
+    assert "With one image the best int8 is 4.00 times as quick" in said
+    both = (
+        "throughput: OpenVINO, 8 bits, all tensors, batch 64, 2 threads; latency: OpenVINO, 8 bits"
+    )
+    assert f"Int8 by {both}, 2 threads." in said
+
+
+def test_lessons_name_the_networks_that_waited_for_a_processor():
+    busy = found("densenet21", "densenet37")
+    busy.speeds.loc[busy.speeds["network"] == "densenet37", "waited"] = 0.15
+    said = judged.lessons(busy, asked())
+    assert "median: DenseNet-37 with 2 threads 15 %." in said
+    assert "DenseNet-21 and DenseNet-37 lose 1.00 points" in said
+
+
+def test_a_clock_that_never_changed_is_one_number():
+    p, one = asked(), found()
+    assert "2,000 MHz" in set(tables.about(one, p)["value"])
+    one.speeds.loc[one.speeds["batch"] == 1, "mhz"] = 1500.0
+    assert "1,500 to 2,000 MHz" in set(tables.about(one, p)["value"])
+
+
+def test_a_claim_about_batches_says_what_was_measured():
+    said = claims(found(), asked(batches=[1, 64, 256]))["ours"]
+    peak = said["cpu_best_throughput_batch_maximum"]
+    assert peak == "plain PyTorch: DenseNet-21 batch 64"
+    assert said["qcpu_best_latency_batch"] == "best int8: least with one image for 1 of 1 networks"
+
+
+def test_exceptions_of_the_dpu_have_words():
+    assert not tables.dpu_exceptions()["quantity"].str.contains("_|bram").any()
 
 
 # Networks of 8 bits

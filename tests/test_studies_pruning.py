@@ -67,7 +67,7 @@ def test_designs_at_the_printed_cycles():
     assert (others["products"] <= others["dsp"]).all()
     assert (others["ours_dsp"] / others["dsp"]).between(0.9, 1.05).all()
     errata = reference.errata("faraone2021").set_index("erratum")
-    assert "3*60*18=3,240" in errata.loc["dsp_pruned_40_scaled", "arithmetic"]
+    assert "3 × 60 × 18 = 3,240" in errata.loc["dsp_pruned_40_scaled", "arithmetic"]
     assert 3 * 60 * 18 == 3240 > scaled["dsp"]
 
 

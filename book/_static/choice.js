@@ -270,18 +270,23 @@
     return `Nearest: ${said.join("; ")}.`;
   }
 
+  function shares(row, there) {
+    const names = Object.keys(RESOURCES);
+    const known = names.filter((name) => row[name] !== null);
+    const part = (name) => `${RESOURCES[name]} ${fixed((100 * row[name]) / there[name], 1)} %`;
+    const others = names.filter((name) => row[name] === null).map((name) => RESOURCES[name]);
+    const doubt = others.length ? `; ${listed(others)} not known: may not fit` : "";
+    return known.map(part).join(", ") + doubt;
+  }
+
   function cells(every, device, row, why) {
     const one = every.networks[row.network];
     const there = every.devices[device];
     const half = one.half === null ? "" : ` ± ${fixed(one.half, 2)}`;
-    const part = (name) =>
-      row[name] === null ? "unknown" : `${fixed((100 * row[name]) / there[name], 1)} %`;
-    const use = there
-      ? Object.entries(RESOURCES).map(([name, label]) => `${label} ${part(name)}`).join(", ")
-      : `${digits(row.resource)} kB`;
+    const use = there ? shares(row, there) : `${digits(row.resource)} kB`;
     return [
       [one.name, `${one.method}, chapter ${one.chapter}`, why, one.trained],
-      fixed(100 - row.accuracy, 2) + half,
+      fixed(row.accuracy, 2) + half,
       one.bits,
       fixed(row.rate, 0),
       use,

@@ -100,7 +100,8 @@ def scatter(ax: Axes, trace: object, x_names, y_names) -> None:
 
 
 def bar(ax: Axes, trace: object, names: list[str], place: int, of: int) -> None:
-    """One series of grouped bars, with its error bars."""
+    """One series of grouped bars, or of bars each alone at its name, with its error bars."""
+    place, of = (0, 1) if trace.offsetgroup is None else (place, of)
     width = 0.75 / of
     lying = trace.orientation == "h"
     at, to = (trace.y, trace.x) if lying else (trace.x, trace.y)

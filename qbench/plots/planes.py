@@ -36,7 +36,8 @@ def plane(
         low and the high end of an interval around y.
     whole: what y is a part of, such as 100 for an accuracy in %: the axis is then logarithmic in
         what y lacks of it, so that 99 and 98 are as far apart as 80 and 60.
-    levels: cost -> name -> value: vertical lines, such as a requirement.
+    levels: cost -> name -> value: vertical lines, such as a requirement. One that is farther from
+        all designs than they are from each other is left out: it would take their room.
     Raises ValueError for an unknown or non-numeric column, an empty frame, a cost without a
     positive number, a direction that is neither "lower" nor "higher", a `first` that is no cost, or
     y that is not below `whole`.
@@ -68,6 +69,8 @@ def plane(
         heights = _drawn(df[y].dropna(), whole)
         ends = [float(heights.min()), float(heights.max())]
         for at, (what, value) in enumerate((levels or {}).get(cost, {}).items()):
+            if _far(value, rows[cost]):
+                continue
             start = len(fig.data)
             lines.level(fig, what, value, ends, at, {}, upright=True)
             _menu.assign(fig.data[start:], number, f"level {at}", number == place)
@@ -91,6 +94,12 @@ def plane(
     return fig
 
 
+def _far(value: float, costs: pd.Series) -> bool:
+    """Whether `value` is farther from all costs, on a log scale, than they are from each other."""
+    low, high = costs.min(), costs.max()
+    return not low <= value <= high and max(low / value, value / high) > high / low
+
+
 def _settings(axis: Mapping[str, object]) -> dict[str, object]:
     """What the menu's choice sets of the x axis, as dotted paths; what it lacks is taken back."""
     ticks = ("tickvals", "ticktext", "dtick")
@@ -112,8 +121,11 @@ def _upright(fig: go.Figure, title: str, values: pd.Series, whole: float | None)
     if whole is None:
         return axis | _menu.extent(fig, "y", log=False)
     lacking = _drawn(values, whole)
-    ticks = _layout.log_ticks(float(lacking.min()), float(lacking.max()))
-    ticks = [tick for tick in ticks if tick < whole]
+    most = float(lacking.max())
+    ticks = [tick for tick in _layout.log_ticks(float(lacking.min()), most) if tick < whole]
+    # The whole itself has no place on a log scale, so the low end needs a tick of its own.
+    last = [tick for tick in (0.6 * whole, 0.7 * whole, 0.8 * whole, 0.9 * whole) if tick <= most]
+    ticks += [tick for tick in last[-1:] if tick > 1.1 * max(ticks, default=0)]
     axis |= {"type": "log", "tickvals": ticks, "ticktext": [f"{whole - t:g}" for t in ticks]}
     return axis | {"range": _menu.extent(fig, "y", log=True)["range"][::-1]}
 

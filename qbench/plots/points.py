@@ -139,6 +139,7 @@ def bars(
 ) -> go.Figure:
     """Bars in groups: one group for each x, one bar in it for each value of `colour`.
 
+    A name with one bar only, where that is so of all, has it in its middle, whatever its colour.
     horizontal: the groups from top to bottom, with room for names of many or long categories on a
         phone; x, y, `log_y` and `labels` keep their meaning.
 
@@ -161,6 +162,7 @@ def bars(
             + " repeats; aggregate first."
         )
     names = [frame.word(v) for v in frame.levels(df[x])]
+    alone = not df.duplicated([x]).any()  # one bar a name, which stands in the middle
     shown = {name: _layout.wrap(name, 18 if horizontal else 12) for name in names}
     # The letters of plotly's axes for the categories and for the values.
     at, to = ("y", "x") if horizontal else ("x", "y")
@@ -176,7 +178,7 @@ def bars(
             orientation="h" if horizontal else "v",
             name=line.name,
             showlegend=bool(line.name),
-            offsetgroup=line.name,
+            offsetgroup=None if alone else line.name,
             marker={"color": line.colour},
             hovertemplate=lines.hover_box(
                 df.assign(**{x: ""}), labels, line.name, **{at: x, to: y}
@@ -209,7 +211,7 @@ def bars(
         legend=frame.label(colour, labels) if colour else "",
         height=max(340, 44 * len(shown)) if horizontal else 340,
         below=54 if horizontal else room,
-        barmode="group",
+        barmode="overlay" if alone else "group",
         bargap=0.25,
         bargroupgap=0.06,
         **{f"{at}axis": names_axis, f"{to}axis": values_axis},

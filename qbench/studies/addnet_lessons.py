@@ -18,7 +18,7 @@ def described(p: AddNet) -> str:
     """Scale of the trainings, in words."""
     images = "all images" if p.images is None else f"{p.images:,} images"
     seeds = f"{len(p.seeds)} seed{'s' * (len(p.seeds) > 1)}"
-    epochs = f"{p.epochs} epoch{'s' * (p.epochs > 1)} from {p.pretrain_epochs} in float32"
+    epochs = f"{p.epochs} epoch{'s' * (p.epochs > 1)} after {p.pretrain_epochs} in float32"
     return f"{images}, {epochs}, {seeds}"
 
 

@@ -146,8 +146,8 @@ def matchings(p: AddNet, counts: Mapping[str, np.ndarray]) -> Matchings:
 def chosen(p: AddNet, found: Matchings) -> Sets:
     """The "matched" and the "worst" set of each task and multiplier, as `addnet.cells` wants them.
 
-    Matched is the largest of the five nearest sets, as in the thesis; worst is the farthest one of
-    that size: both have as many coefficients, so that only their places differ.
+    Matched has most coefficients of the five nearest sets, as in the thesis; worst is the farthest
+    one of that size: both have as many coefficients, so that only their places differ.
     """
     return {
         task: {

@@ -102,38 +102,47 @@ def spots_table(spots: pd.DataFrame) -> pd.DataFrame:
     )
     table = named.pivot(index=["dataset", "given_up"], columns="what", values="choice")
     order = [NAMES[column] for name, column in PREFERRED.items() if name != "accuracy"]
-    heads = {"dataset": "data set", "given_up": "points given up"}
+    heads = {"dataset": "data set", "given_up": "points given up", "energy": "energy (µJ)"}
     return table[order].reset_index().rename(columns=heads).rename_axis(columns=None)
 
 
 def overview(every: Offer, p: Choice) -> pd.DataFrame:
     """The smallest network within a point of the best, for every data set and device of the form.
 
-    In real time and within `p.share`. Devices without one share a row, which says how many
-    networks there are.
+    In real time and within `p.share`. Devices that have none for the same reason share a row, which
+    says how many networks there are, and why it is none of them.
     """
     rows, base = [], Wanted(frames_per_second=REAL_TIME, share=p.share, prefer="resources")
     for dataset in p.offered_datasets:
-        none = []
+        none: dict[str, list[str]] = {}
         for device in every.devices:
             there = candidates(every, dataset, device)
             best = choice.reach(there, base)["accuracy"]
             if isnan(best):
-                none.append(device)
+                none.setdefault(_why_none(every, dataset, device, p), []).append(device)
                 continue
             first = choice.choose(there, replace(base, accuracy=best - 1)).iloc[0]
             one = words(every, first)
             found = {"data set": dataset, "device": device}
             found |= {"network": one["name"], "method": one["method"]}
-            found |= {"test error (%)": 100 - first["accuracy"], "of the best": 100 - best}
+            found |= {"accuracy (%)": first["accuracy"], "of the best (%)": best}
             seen = f"all {one['images']:,}" if one["whole"] else f"only {one['images']:,}"
             found |= {"frames/s": first["rate"], "trained on images": seen}
             rows.append(found | {"takes": amount("resource", first["resource"], device)})
-        if none:
-            said = f"none of {_stored(every, dataset)}"
-            rows.append({"data set": dataset, "device": ", ".join(none), "network": said})
-    heads = ["data set", "device", "network", "method", "test error (%)", "of the best"]
+        for said, names in none.items():
+            rows.append({"data set": dataset, "device": ", ".join(names), "network": said})
+    heads = ["data set", "device", "network", "method", "accuracy (%)", "of the best (%)"]
     return pd.DataFrame(rows, columns=[*heads, "frames/s", "takes", "trained on images"])
+
+
+def _why_none(every: Offer, dataset: str, device: str, p: Choice) -> str:
+    """That no network is left, and whether it is too slow there or was never a candidate."""
+    there = candidates(every, dataset, device)["network"].nunique()
+    if there:
+        within = "" if device == CPU else f" within {100 * p.share:g} %"
+        return f"none of {there} in real time{within}"
+    why = "no latency was measured" if device == CPU else "none has a design"
+    return f"none of {_stored(every, dataset)}: {why}"
 
 
 def _stored(every: Offer, dataset: str) -> int:
@@ -185,6 +194,6 @@ def lessons(every: Offer, p: Choice, spots: pd.DataFrame) -> str:
     rows = overview(every, p)
     none = rows[rows["method"].isna()]
     if len(none):
-        pairs = "; ".join(f"{r['data set']} on {r['device']}" for _, r in none.iterrows())
-        lines.append(f"* No stored network in real time: {pairs}.")
+        rows = (f"{r['data set']} on {r['device']}, {r['network']}" for _, r in none.iterrows())
+        lines.append(f"* Without a choice in real time: {'; '.join(rows)}.")
     return "\n".join(lines)

@@ -27,7 +27,7 @@ from .choice_networks import RESOURCES, Offer, candidates, missing, rates, words
 
 CHAPTER = "16_choice"
 SCRIPTS = ("choice.js", "choice-form.js")
-HEADS = ("network", "test error (%)", "bits, W / A", "frames/s", "resources", "energy (µJ)")
+HEADS = ("network", "accuracy (%)", "bits, W / A", "frames/s", "resources", "energy (µJ)")
 EASED = ("limit", "fit", "most accurate (%)", "most frames/s", "least resources")
 EASED += ("least energy (µJ)", "holds back")
 LABELS = {"lut": "LUT", "bram18": "BRAM18", "dsp": "DSP"}
@@ -203,7 +203,7 @@ def _cells(every: Offer, device: str, row: Mapping[str, Any], why: str) -> list[
     half = "" if one["half"] is None else f" ± {fixed(one['half'], 2)}"
     return [
         [one["name"], f"{one['method']}, chapter {one['chapter']}", why, one["trained"]],
-        fixed(100 - row["accuracy"], 2) + half,
+        fixed(row["accuracy"], 2) + half,
         one["bits"],
         fixed(row["rate"], 0),
         _use(every, device, row),
@@ -215,12 +215,11 @@ def _use(every: Offer, device: str, row: Mapping[str, Any]) -> str:
     there = every.devices[device]
     if there is None:
         return f"{digits(row['resource'])} kB"
-    parts = []
-    for name in RESOURCES:
-        known = not isnan(row[name])
-        part = f"{fixed(100 * row[name] / there[name], 1)} %" if known else "unknown"
-        parts.append(f"{LABELS[name]} {part}")
-    return ", ".join(parts)
+    known = [name for name in RESOURCES if not isnan(row[name])]
+    parts = [f"{LABELS[name]} {fixed(100 * row[name] / there[name], 1)} %" for name in known]
+    others = [LABELS[name] for name in RESOURCES if name not in known]
+    doubt = f"; {listed(others)} not known: may not fit" if others else ""
+    return ", ".join(parts) + doubt
 
 
 def _eased(

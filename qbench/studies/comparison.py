@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from qbench import store
 from qbench.evolution import front as non_dominated
 from qbench.hardware.synthesis.multiplier_grid import lut_slopes, synthesise_rccm
 from qbench.parameters import Comparison
+from qbench.parameters.types import AnyImageSet
 from qbench.studies.folding import Setup
 from qbench.studies.seeds import LEVEL, ONE_SEED, interval
 
@@ -255,7 +256,8 @@ def _range(values: pd.Series) -> str:
 def left_out(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
     """What is not in a figure, and why: a row a data set, quantity and reason.
 
-    Columns: `dataset`, `missing`, `why`, `networks` and `methods`.
+    Columns: `dataset`, `missing`, `why`, `networks` and `methods`. A method that was asked for and
+    has no network on the data sets shown has a row that says on what it was trained.
     """
     parts = [
         ("all of it", frame["accuracy"].isna(), DIVERGED),
@@ -274,14 +276,36 @@ def left_out(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:
         mark = there & (frame[column] != "")
         rows.append(frame[mark].assign(missing=what, why=frame.loc[mark, column].map(_general)))
     every = pd.concat(rows, ignore_index=True)
+    columns = ["dataset", "missing", "why", "networks", "methods"]
+    absent = pd.DataFrame(_elsewhere(frame, p), columns=columns)
     if every.empty:
-        return pd.DataFrame(columns=["dataset", "missing", "why", "networks", "methods"])
+        return absent
     groups = every.groupby(["dataset", "missing", "why"], sort=False)
     found = groups.agg(
         networks=("network", "size"),
         methods=("method", lambda of: ", ".join(m for m in METHODS if m in set(of))),
     )
-    return found.reset_index()
+    return pd.concat([found.reset_index(), absent], ignore_index=True)
+
+
+def _elsewhere(frame: pd.DataFrame, p: Comparison) -> list[dict[str, Any]]:
+    """A row each method that was asked for and has no network on `p.datasets`: where it has."""
+    absent = [name for name in p.methods if name not in set(frame["method"])]
+    others = [name for name in get_args(AnyImageSet) if name not in p.datasets]
+    groups = recipes(Asked(others, p.stored == "published"), absent) if absent else []
+    rows = []
+    for method in absent:
+        there = [group[0] for group in groups if group[0].method == method]
+        images: dict[str, int] = {}
+        for one in there:
+            images[one.dataset] = max(one.images, images.get(one.dataset, 0))
+        words = " and ".join(f"{name} (up to {most:,} images)" for name, most in images.items())
+        why = f"trained on {words} alone" if words else "no training of it is stored"
+        rows.append(
+            {"dataset": "all of these", "missing": "all of it", "why": why}
+            | {"networks": len(there), "methods": method}
+        )
+    return rows
 
 
 def _general(why: str) -> str:

@@ -169,8 +169,10 @@ def lessons(frame: pd.DataFrame, p: Comparison) -> str:
     lines, there = [], shown(frame, p)
     trainings = int(frame["seeds"].sum())
     lines.append(
-        f"* The page compares {len(there)} networks, {trainings:,} stored trainings of "
-        f"{frame['chapter'].nunique()} chapters; nothing was trained for it."
+        f"* The page compares {len(there)} networks, which {trainings:,} trainings of "
+        f"{frame['chapter'].nunique()} chapters gave; nothing was trained for it. *Runs shown*, "
+        "below, are the stored results that were read: one of a search holds many trainings, and "
+        "some are of other data sets."
     )
     known = contributions(there)
     for dataset in there["dataset"].unique():

@@ -12,6 +12,7 @@ from qbench.hardware import MEASURED_OVERHEAD
 from qbench.parameters import Comparison
 
 from .comparison import COSTS, TITLES, contributions, front, left_out, methods
+from .comparison_claims import SWEEP, compromises
 from .comparison_costs import FLOAT, operation
 from .comparison_networks import MIXED
 
@@ -95,9 +96,30 @@ def figure(frame: pd.DataFrame, dataset: str, p: Comparison) -> go.Figure | None
         spread=("low", "high"),
         whole=100.0,
         first=p.cost if p.cost in known else None,
-        levels={"throughput": {f"real time, {p.real_time:g} frames/s": p.real_time}},
+        levels={"throughput": {_real_time(p): p.real_time}},
         labels=labels(p),
     )
+
+
+def caption(figure: go.Figure, frame: pd.DataFrame, dataset: str, p: Comparison) -> str:
+    """What `figure` shows, and where real time is, whose line is left out far from all points."""
+    words = (
+        f"Test accuracy of the networks of {dataset} against the cost chosen above. Networks "
+        f"without that cost: under “What is left out, and why”. FPGA, by models: {described(p)}."
+    )
+    rates = frame.loc[frame["dataset"] == dataset, "throughput"]
+    rates = rates[rates > 0]
+    if rates.empty:
+        return words
+    level = _real_time(p)
+    if any(trace.name == level for trace in figure.data):
+        return f"{words} Dotted, where throughput is shown: {level}."
+    side = "left" if (rates > p.real_time).all() else "right"
+    return f"{words} Where throughput is shown, {level}, is {side} of the figure."
+
+
+def _real_time(p: Comparison) -> str:
+    return f"real time, {p.real_time:g} frames/s"
 
 
 def front_table(frame: pd.DataFrame, dataset: str, p: Comparison) -> pd.DataFrame:
@@ -127,8 +149,7 @@ def amount(value: float) -> str:
 
 def contributed(frame: pd.DataFrame) -> pd.DataFrame:
     """`comparison.contributions` under the words of the page."""
-    words = {name: f"against {title}" for name, title in TITLES.items()}
-    words |= {"overall": "accuracy, throughput and LUTs", "dataset": "data set"}
+    words = TITLES | {"latency": "latency", "overall": "all three", "dataset": "data set"}
     return contributions(frame).rename(columns=words).astype({"method": str})
 
 
@@ -138,11 +159,27 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
     found["memory"] /= KILO
     words = {
         "dataset": "data set",
-        "accuracy": "best accuracy (%)",
-        "throughput": "most frames/s",
-        "memory": "least memory (kB)",
+        "chapters": "chapter",
+        "accuracy": "accuracy (%)",
+        "throughput": "frames/s",
+        "memory": "memory (kB)",
     }
     return found.rename(columns=words).astype({"method": str})
+
+
+def compromised(frame: pd.DataFrame) -> pd.DataFrame:
+    """`comparison_claims.compromises` of the sweep under the words of the page."""
+    found = compromises(frame[frame["method"] == SWEEP])
+    units = {"throughput": "frames/s", "lut": "LUTs"}
+    costs = [f"{row.cost:,.0f} {units[row.plane]}" for row in found.itertuples()]
+    words = {
+        "dataset": "data set",
+        "plane": "accuracy against",
+        "networks": "networks on the front",
+    }
+    words |= {"weight_bits": "weight bits", "act_bits": "activation bits"}
+    found = found.assign(plane=found["plane"].map(TITLES), cost=costs)
+    return found.rename(columns=words | {"accuracy": "accuracy (%)"})
 
 
 def missing(frame: pd.DataFrame, p: Comparison) -> pd.DataFrame:

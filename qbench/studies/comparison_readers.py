@@ -37,6 +37,7 @@ from .comparison_networks import (
 
 STUDENTS = {"flex_student": "FlexStudent", "resnet8x4": "ResNet8x4"}
 STUDENTS |= {"resnet32x4": "ResNet32x4", "mobilenet_v2": "MobileNetV2"}
+TERNARY = {"mlp": "MLP of 3 × {:,}", "vgg": "VGG from {:,} channels"}
 
 
 def everything(asked: Asked) -> list[Trained]:
@@ -193,17 +194,19 @@ def ternary(asked: Asked) -> Iterator[Trained]:
         shares = tuple(
             float(best[f"nonzeros_{one.name}"]) / (one.mw * one.mh) for one in sizes_of(layout)
         )
-        name = f"{spec['network']} of {spec['width']}, η {_shown(spec['eta'])}"
+        name = f"{TERNARY[spec['network']].format(spec['width'])}, η = {_shown(spec['eta'])}"
         if spec["sigma"] is not None:
-            name += f", pruned at σ {_shown(spec['sigma'])}"
+            name += f", pruned at σ = {_shown(spec['sigma'])}"
         if spec["strength"]:
-            name += f", L2 {spec['strength']:g}"
+            name += f", L2 {spec['strength']:g}".replace("e-0", "e-")
+        name += ", binary activations" if spec["act_bits"] == 1 else ""
+        epochs = scale(spec)["epochs"]  # two trainings may differ in nothing else
         key = store.key(store.spec(sparsity.study, **spec))
         design = Design(layout, 1 if binary else 2, spec["act_bits"], nonzeros=shares)
         yield Trained(
             "QAT" if binary else "sparse ternary",
             10,
-            name=name + (", binary activations" if spec["act_bits"] == 1 else ""),
+            name=f"{name}, {epochs:,} epoch{'s' * (epochs > 1)}",
             **scale(spec),
             accuracy=100 - float(best["test_error"]),
             design=design,
@@ -359,7 +362,7 @@ def _all(value: Any, wanted: float) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "/".join(f"{one:.3g}" for one in (value if isinstance(value, list) else [value]))
+    return " / ".join(f"{one:.3g}" for one in (value if isinstance(value, list) else [value]))
 
 
 def _short(text: str, most: int = 24) -> str:

@@ -28,6 +28,8 @@ from .devices_tables import (
 )
 
 CPU, FLOAT, INT, GPU = "CPU, PyTorch eager", "CPU, best float32", "QCPU, best int8", "GPU, best"
+MEANT = {CPU: "plain PyTorch", INT: "best int8"}  # of which a claim about batches is judged
+BUSY = 0.05  # share of the time waited for a processor, from which on a machine was busy
 NO_GPU = "no GPU was measured"
 OTHER = "another processor, other libraries than the thesis'"
 UP_TO = 2.83  # Table 7.2: the highest throughput speed-up of 8 bits that the thesis measured
@@ -202,13 +204,14 @@ def _of_batches(found: Found, p: Devices) -> list:
                     VAILAKIS,
                     claim,
                     holds=all(least[group]),
-                    ours=f"least with one image for {sum(least[group])} of {len(least[group])}",
+                    ours=f"{MEANT[group]}: least with one image for "
+                    f"{sum(least[group])} of {len(least[group])} networks",
                     why=OTHER,
                 )
             )
     few = f"batches end at {max(p.batches)}"
     if peaks[CPU]:
-        words = _listed(peaks[CPU], "batch {}")
+        words = f"{MEANT[CPU]}: {_listed(peaks[CPU], 'batch {}')}"
         for claim, holds in (
             ("cpu_best_throughput_batch_minimum", min(peaks[CPU].values()) >= 8),
             ("cpu_best_throughput_batch_maximum", max(peaks[CPU].values()) <= 32),
@@ -225,7 +228,7 @@ def _of_batches(found: Found, p: Devices) -> list:
                 VAILAKIS,
                 "qcpu_best_throughput_batch_minimum",
                 holds=min(peaks[INT].values()) > 128 if wide else None,
-                ours=_listed(peaks[INT], "batch {}"),
+                ours=f"{MEANT[INT]}: {_listed(peaks[INT], 'batch {}')}",
                 why=OTHER if wide else few,
             )
         )
@@ -279,6 +282,22 @@ def _listed(values: Mapping[str, Any], words: str) -> str:
     return ", ".join(f"{title(name)} {words.format(value)}" for name, value in values.items())
 
 
+def _busy(found: Found) -> list[str]:
+    """Which networks were timed while the machine had other work, by the number of threads."""
+    waited = found.speeds.groupby(["network", "threads"], sort=False)["waited"].median()
+    waited = waited[waited > BUSY]
+    if waited.empty:
+        return []
+    words = ", ".join(
+        f"{title(name)} with {threads} thread{'s' * (threads > 1)} {100 * share:.0f} %"
+        for (name, threads), share in waited.items()
+    )
+    return [
+        "* The machine was busy: a thread that had work waited for a processor, as a share of the "
+        f"time in the median: {words}. Ratios of what took turns mean more than times."
+    ]
+
+
 def lessons(found: Found, p: Devices) -> str:
     """What these measurements say, as a Markdown list."""
     lines = []
@@ -288,9 +307,10 @@ def lessons(found: Found, p: Devices) -> str:
             continue
         lines.append(
             f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
-            f"throughput of plain PyTorch, and the best int8 "
-            f"{row['int8 / float32']:.2f} times that of the best float32 in throughput, "
-            f"{row['int8 / float32, latency']:.2f} times in latency ({row['int8 by']})."
+            f"throughput of plain PyTorch, and the best int8 {row['int8 / float32']:.2f} times "
+            f"that of the best float32. With one image the best int8 is "
+            f"{row['int8 / float32, latency']:.2f} times as quick as the best float32. Int8 by "
+            f"{row['int8 by']}."
             if not math.isnan(row["int8 / float32"])
             else f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
             "throughput of plain PyTorch; no int8 was measured."
@@ -303,18 +323,16 @@ def lessons(found: Found, p: Devices) -> str:
             "* A file of 8 bits is not always computed with integers: "
             + (f"not everything was by {', '.join(names)}." if names else "here all of them were.")
         )
-        worst = (whole["reference"] - whole["accuracy"])[whole["trained"]]
-        if len(worst):
+        known = whole[whole["trained"]]
+        if len(known):
+            worst = (known["reference"] - known["accuracy"]).max()
+            names = [title(name) for name in known["network"].unique()]
+            lose = "loses" if len(names) == 1 else "lose"
             lines.append(
-                f"* Rounded to 8 bits, the trained networks lose {worst.max():.2f} points of "
-                f"accuracy at most, on {int(whole['images'].max())} test images."
+                f"* Rounded to 8 bits, {' and '.join(names)} {lose} {worst:.2f} points of accuracy "
+                f"at most, on {int(known['images'].max()):,} test images."
             )
-    waited = found.speeds["waited"].median()
-    if waited > 0.05:
-        lines.append(
-            f"* The machine was busy: a thread that had work waited {100 * waited:.0f} % of the "
-            "time for a processor (median). Ratios of what took turns mean more than times."
-        )
+    lines += _busy(found)
     rows = over_batches(found, p)
     spread = (rows["high_rate"] - rows["low_rate"]) / rows["images_per_second"]
     lines.append(

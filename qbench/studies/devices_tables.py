@@ -178,22 +178,19 @@ def over_batches(found: Found, p: Devices) -> pd.DataFrame:
     return chosen[columns].reset_index(drop=True)
 
 
-def latencies(found: Found) -> pd.DataFrame:
+def latencies(found: Found, network: str) -> pd.DataFrame:
     """One image a request: each backend with its best number of threads, quickest first."""
-    single = named(found.speeds[found.speeds["batch"] == 1])
-    single = single.sort_values(["network", "ms"], kind="stable")
-    single = single.drop_duplicates(["network", "backend"])
+    speeds = found.speeds[found.speeds["network"] == network]
+    single = named(speeds[speeds["batch"] == 1]).sort_values("ms", kind="stable")
+    single = single.drop_duplicates("backend")
     return pd.DataFrame(
         {
-            "network": single["title"],
             "backend": single["backend"],
             "threads": single["threads"],
             "median (ms)": single["ms"],
-            "quartiles of rounds (ms)": _interval(single["low_ms"], single["high_ms"]),
+            "quartiles (ms)": _interval(single["low_ms"], single["high_ms"]),
             "p95 (ms)": single["p95_ms"],
             "p99 (ms)": single["p99_ms"],
-            "fastest (ms)": single["fastest_ms"],
-            "requests": single["requests"],
             "outliers (%)": 100 * single["outliers"],
             "waited (%)": 100 * single["waited"],
         }
@@ -257,12 +254,11 @@ def about(found: Found, p: Devices) -> pd.DataFrame:
         "libraries": ", ".join(f"{name} {number}" for name, number in it["versions"].items()),
     }
     clock = found.speeds["mhz"]
-    told = f"{clock.min():.0f} to {clock.max():.0f} MHz" if clock.notna().any() else "not told"
-    rows["clock while measuring"] = told
+    rows["clock while measuring"] = _span(clock)
     load = found.speeds["load"]
     rows["load while measuring"] = f"{load.min():.1f} to {load.max():.1f} processes"
     if found.here:
-        rows["rule of the clock"] = machine.governor() or "not told"
+        rows["governor of the clock"] = machine.governor() or "not told"
         rows["virtual machine"] = "yes" if machine.virtual() else "not told"
         rows["energy, CPU"] = energy.meter("cpu", watts=p.watts).note
         if "cuda" in p.devices:
@@ -271,6 +267,14 @@ def about(found: Found, p: Devices) -> pd.DataFrame:
     else:
         rows["energy"] = ", ".join(sorted(set(found.speeds["energy_by"])))
     return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+
+
+def _span(clock: pd.Series) -> str:
+    """From the lowest to the highest clock (MHz), one number where they are the same."""
+    if clock.isna().all():
+        return "not told"
+    low, high = (f"{end:,.0f}" for end in (clock.min(), clock.max()))
+    return f"{low} MHz" if low == high else f"{low} to {high} MHz"
 
 
 def plain_beside_ours(found: Found) -> pd.DataFrame:
@@ -288,10 +292,16 @@ def plain_beside_ours(found: Found) -> pd.DataFrame:
                 "best int8 (images/s)": _rate(ints),
                 "int8 / float32": _over(_rate(ints), _rate(floats)),
                 "int8 / float32, latency": _over(_ms(float_ms), _ms(int_ms)),
-                "int8 by": how(ints),
+                "int8 by": _both(ints, int_ms),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _both(many: pd.Series | None, quick: pd.Series | None) -> str:
+    """What a throughput and a latency were measured with."""
+    parts = {"throughput": how(many), "latency": how(quick)}
+    return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 
 def _rate(row: pd.Series | None) -> float:
@@ -346,9 +356,14 @@ def dpu_entries() -> pd.DataFrame:
 
 
 def dpu_exceptions() -> pd.DataFrame:
-    """The entries of `dpu.resources` that are not exact."""
+    """The entries of `dpu.resources` that are not exact, under the words of the page."""
     found = dpu.resources()
-    return found[found["verdict"] != "exact"].rename(columns={"where": "table"})
+    found = found[found["verdict"] != "exact"].rename(columns={"where": "table"})
+    words = {"operations_per_cycle": "operations a cycle", "bram": "block RAMs", "dsp": "DSPs"}
+    words |= {"extra_bram": "block RAMs more", "extra_dsp": "DSPs more"}
+    name = found["quantity"].str.partition(", ")[0]
+    said = [of.replace(one, words[one], 1) for of, one in zip(found["quantity"], name, strict=True)]
+    return found.assign(quantity=said)
 
 
 def dpu_shares() -> pd.DataFrame:
@@ -359,6 +374,5 @@ def dpu_shares() -> pd.DataFrame:
 
 
 def dpu_claims() -> pd.DataFrame:
-    """`dpu.claims`; a claim goes without saying whose it is."""
-    found = dpu.claims()
-    return found.assign(where=found["where"].str.removeprefix(f"{VAILAKIS}, "))
+    """`dpu.claims`: the claims that resources decide."""
+    return dpu.claims()

@@ -18,12 +18,13 @@ from qbench.pruning.strategies import STRATEGIES
 
 from . import pruning_tables as tables
 from .pruning import UNPRUNED, controlled, relative
+from .pruning_page import ESTIMATED
 from .pruning_tables import DEVICE, FARAONE
 from .qkd_tables import clear
 from .seeds import interval
 from .verdicts import Judge
 
-ROUGHLY = {"tolerance": 5, "why": "printed as roughly, in tens"}
+ROUGH = 5  # what a number that is printed as roughly, in tens, may be off
 CHEAP = 10  # % of a network's LUTs
 LOW, HIGH = 20, 30  # % of filters: pruning rates that are low, and those that are high
 
@@ -65,7 +66,8 @@ def _operations() -> list[dict]:
             _claim(
                 f"{name.lower()}_layers_chosen",
                 set(tables.chosen_layers(name)) == set(layers),
-                f"what runs out first on the {DEVICE}: {', '.join(tables.chosen_layers(name))}",
+                f"layers that take most of what runs out first on the {DEVICE}: "
+                f"{', '.join(tables.chosen_layers(name))}",
             )
             for name, layers in tables.PRUNED.items()
         ),
@@ -114,7 +116,7 @@ def _designs() -> list[dict]:
     falls = all(pruned[f"ours_{part}"] < yolo[f"ours_{part}"] for part in ("lut", "bram", "dsp"))
     slip = reference.errata(FARAONE).set_index("erratum").loc["tinyyolo_lut_rise", "arithmetic"]
     return [
-        *(_value(f"{part}_reduction_40", less[part], **ROUGHLY) for part in less),
+        *(_roughly(f"{part}_reduction_40", less[part], ESTIMATED[part]) for part in less),
         _value(
             "alexnet_scaled_speedup",
             before["cycles"] / wanted * 150 / 159,
@@ -338,6 +340,15 @@ def _claim(name: str, holds: bool | None, words: str, why: str = "") -> dict:
 
 def _value(name: str, ours: float, **how: object) -> dict:
     return reference.claim_value(FARAONE, name, float(ours), **how)
+
+
+def _roughly(name: str, ours: float, else_why: str) -> dict:
+    """A claim in tens: within `ROUGH` of it that is why it is called a match, beyond `else_why`."""
+    printed = reference.claims(FARAONE).set_index("claim")["value"][name]
+    near = abs(ours - printed) <= ROUGH
+    return _value(
+        name, ours, tolerance=ROUGH, why="printed as roughly, in tens" if near else else_why
+    )
 
 
 def _range(gains: list[pd.Series], what: str) -> str:

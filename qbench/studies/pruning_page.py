@@ -29,7 +29,7 @@ def described(p: FilterPruning) -> str:
     """The scale of the trainings, for a caption."""
     many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
     images = "all images" if p.images is None else f"{p.images:,} images"
-    passes = f"{p.epochs:,} epoch{'s' * (p.epochs > 1)} and {retraining(p):,} a retraining"
+    passes = f"{p.epochs:,} epoch{'s' * (p.epochs > 1)}, {retraining(p):,} in each retraining"
     return f"{TITLES[p.network]}, width {p.width:g}, {images} of {p.dataset}, {passes}, {many}"
 
 
@@ -192,9 +192,14 @@ def scaled() -> pd.DataFrame:
 
 
 def slips() -> pd.DataFrame:
-    """Errata of chapter 4: `where`, `printed`, `should_be`, `arithmetic`, `verdict`."""
+    """Errata of chapter 4: `where`, `printed`, `should_be`, `arithmetic`, `verdict`.
+
+    What the publication's text has as LaTeX is written plainly.
+    """
     found = reference.errata(FARAONE)
     found = found[found["where"].str.contains(r"\s4\.\d")].assign(verdict="erratum")
+    plain = found["printed"].str.replace(r"\times", "×").str.replace(r"[{}$]", "", regex=True)
+    found = found.assign(printed=plain)
     return found[["where", "printed", "should_be", "verdict", "arithmetic"]]
 
 
@@ -295,7 +300,7 @@ def effects(before_after: pd.DataFrame) -> pd.DataFrame:
     """`pruning.before_and_after` as means over seeds, a row a quantity.
 
     Columns: `design` (with MMV, or folded a pixel at a time), `quantity`, `original`, `pruned`,
-    `change` (%).
+    `change` in words: in %, of an error in points.
     """
     found = before_after.copy()
     found["folded_per_klut"] = 1000 * found["folded_frame_rate"] / found["folded_lut"]
@@ -320,6 +325,9 @@ def effects(before_after: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for column, (design, quantity) in shown.items():
         first, last = means.loc["original", column], means.loc["pruned", column]
+        change = f"{100 * (last / first - 1):+.1f} %" if first else ""
+        if column == "test_error":
+            change = f"{last - first:+.2f} points"
         row = {"design": design, "quantity": quantity, "original": first, "pruned": last}
-        rows.append(row | {"change": 100 * (last / first - 1) if first else float("nan")})
+        rows.append(row | {"change": change})
     return pd.DataFrame(rows)
