@@ -235,9 +235,8 @@ def test_volatile_curves_are_told_from_smooth_ones():
 
 def test_the_lessons_follow_the_numbers():
     text = syq_claims.lessons(made(), units())
-    assert (
-        "**Where the scales are.** pixel- over layer-wise: AlexNet-small pixel W1A2 +1.40" in text
-    )
+    assert "one a layer: with activations of 2 bits a gain (AlexNet-small W1 +1.40" in text
+    assert "stands apart" not in text
     assert "seeds make 4 of 4 clear" in text
     assert "AlexNet-small W2A8: SYQ by pixel (58.1 %) before SYQ by row (58.0 %)" in text
     assert "the chain rule over eq. 5.10 as printed: AlexNet-small pixel W1A8 +5.00" in text
@@ -246,6 +245,17 @@ def test_the_lessons_follow_the_numbers():
     assert "fewer" not in syq_claims.lessons(made(), units(pixel=2000))
     alone = syq_claims.lessons(made(seeds=[0]), units())
     assert "with one seed nothing can be told" in alone and "clear" not in alone
+
+
+def test_a_lesson_names_a_seed_that_stands_apart():
+    table = made()
+    hit = (table["method"] == "syq") & (table["granularity"] == "row") & (table["seed"] == 1)
+    hit &= (table["weight_bits"] == 2) & (table["act_bits"] == 8)
+    hit &= table["scale_gradient"] == "chain"
+    assert hit.sum() == 1
+    table["test_error"] += 9.0 * hit
+    text = syq_claims.lessons(table, units())
+    assert "**A seed that stands apart.** AlexNet-small W2A8 by row has " in text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from .syq import FARAONE, KEYS, METHODS, accuracies
 from .verdicts import Judge
 
 FEWEST_EPOCHS = 6  # that a curve needs for its volatility
+APART = 5.0  # points: far more than seeds usually do here
 MARGINAL = 1.0  # points; Table 5.2 has at most 0.7 between pixel and row
 
 Key = tuple[str, str, str, int, int]  # of `KEYS`
@@ -181,12 +182,15 @@ def lessons(table: pd.DataFrame, found: pd.DataFrame) -> str:
     judge = SyqJudge(table, "")
     lines = []
     for name, other, words in (
-        ("Where the scales are", "layer", "pixel- over layer-wise"),
-        ("Nine or three", "row", "pixel- over row-wise"),
+        ("Where the scales are", "layer", "Scales by pixel against one a layer"),
+        ("Nine or three", "row", "Scales by pixel against scales by row"),
     ):
         gains = judge.gains(lambda key: key[1:3] == ("syq", "pixel"), {"granularity": other})
         if gains:
-            lines.append(f"* **{name}.** {_said(gains, words)}; {_surely(judge, gains.values())}.")
+            said = _by_act_bits(gains)
+            lines.append(f"* **{name}.** {words}: {said}; {_surely(judge, gains.values())}.")
+    if apart := _apart(judge):
+        lines.append(f"* **A seed that stands apart.** {apart}.")
     widths = sorted({key[4] for key in judge.ours.index if key[1] == "syq"})
     if len(widths) > 1:
         gains = judge.gains(
@@ -220,21 +224,54 @@ def lessons(table: pd.DataFrame, found: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def _by_act_bits(gains: dict[Key, pd.Series]) -> str:
+    """Mean gains in words, together where activations have the same bits, and their signs."""
+    parts = []
+    for bits in sorted({key[4] for key in gains}):
+        of = {key: float(gain.mean()) for key, gain in gains.items() if key[4] == bits}
+        said = ", ".join(f"{TITLES[k[0]]} W{k[3]} {gain:+z.2f}" for k, gain in of.items())
+        up = sum(gain > 0 for gain in of.values())
+        sign = (
+            "a gain" if up == len(of) else "no gain" if not up else f"a gain in {up} of {len(of)}"
+        )
+        many = f"{bits} bit{'s' * (bits > 1)}"
+        parts.append(f"with activations of {many} {sign} ({said} points)")
+    return "; ".join(parts)
+
+
+def _apart(judge: SyqJudge) -> str:
+    """Cells of SYQ whose worst seed is `APART` points and more below the next, in words."""
+    found = []
+    for key, of in judge.ours.iterrows():
+        low, *others = sorted(of.dropna())
+        if key[1] == "syq" and others and others[0] - low >= APART:
+            said = ", ".join(f"{accuracy:.2f}" for accuracy in of)
+            found.append(f"{TITLES[key[0]]} W{key[3]}A{key[4]} by {key[2]} has {said} %")
+    if not found:
+        return ""
+    return f"{'; '.join(found)}: its mean and its interval are mostly that training's"
+
+
 def _best(judge: SyqJudge) -> list[str]:
     """For each network and width which rounded network has the highest mean, and float32."""
     means = judge.ours.mean(axis=1)
-    lines = []
+    lines, leads = [], []
     for (network, bits, acts), of in means.groupby(["network", "weight_bits", "act_bits"]):
         if bits == 32 or len(of) < 2:
             continue
         ranked = of.sort_values(ascending=False)
         named = [_method(key) for key in ranked.index]
-        sure = _surely(judge, [judge.gain(ranked.index[0], ranked.index[1])])
+        leads.append(judge.gain(ranked.index[0], ranked.index[1]))
         line = f"{TITLES[network]} W{bits}A{acts}: {named[0]} ({ranked.iloc[0]:.1f} %) before "
-        line += f"{named[1]} ({ranked.iloc[1]:.1f} %), {sure}"
-        base = (network, "float32", "", 32, 32)
-        lines.append(line + (f"; float32 {means[base]:.1f} %" if base in means.index else ""))
-    return [f"* **Best of {len(lines)} comparisons.** {'. '.join(lines)}."] if lines else []
+        lines.append(f"{line}{named[1]} ({ranked.iloc[1]:.1f} %)")
+    if not lines:
+        return []
+    whole = [
+        f"{TITLES[key[0]]} {accuracy:.1f} %" for key, accuracy in means.items() if key[3] == 32
+    ]
+    beside = f" In float32 {', '.join(whole)}." if whole else ""
+    said = f"{'. '.join(lines)}; {_surely(judge, leads)}."
+    return [f"* **Which is best.** {said}{beside}"]
 
 
 def _method(key: Key) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from qbench.models.small import TITLES
 from qbench.parameters import SymmetricScales
 
+from . import words
 from .qkd_tables import clear
 from .seeds import ONE_SEED, interval, over_seeds
 from .syq import METHODS, PRINTED, SCALED, STANDS_FOR, accuracies, granularities, printed_top1
@@ -22,7 +23,7 @@ def described(p: SymmetricScales) -> str:
     many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
     images = "all images" if p.images is None else f"{p.images:,} images"
     passes = "1 epoch" if p.epochs == 1 else f"{p.epochs:,} epochs"
-    return f"width {p.width:g}, {images} of {p.dataset}, {passes}, {many}"
+    return f"width {p.width:g}, {images} of {words.dataset(p.dataset)}, {passes}, {many}"
 
 
 def by_granularity(found: pd.DataFrame) -> pd.DataFrame:
