@@ -113,7 +113,7 @@ def contrasts(found: pd.DataFrame) -> pd.DataFrame:
         printed = printed_top1(f"table_{table}")
         network = printed["network"].iloc[0]
         values = printed.set_index(["method", "weight_bits", "act_bits"])["value"]
-        for first, second, words in _pairs(list(values.index)):
+        for first, second, said in _pairs(list(values.index)):
             acts = first[2] if second[0] != "SYQ" else second[2]
             keys = [_key(network, *first), _key(network, *second[:2], acts)]
             if not set(keys) <= set(ours.index):
@@ -127,7 +127,7 @@ def contrasts(found: pd.DataFrame) -> pd.DataFrame:
                     "where": printed["where"].iloc[0],
                     "network": network,
                     "ours_network": TITLES[STANDS_FOR[network]],
-                    "contrast": words,
+                    "contrast": said,
                     "published": theirs,
                     "ours": mean,
                     "half_width": half,
