@@ -1,5 +1,6 @@
 """The page of errata: what is recorded, and what of the printed numbers was computed anew."""
 
+import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -40,9 +41,9 @@ def checked(titles: Mapping[str, str]) -> str:
         {
             "publication": apart["source"].map(titles),
             "what": apart["what"],
-            "printed": [f"{printed:,.10g}" for printed in apart["printed"]],
+            "printed": apart["printed"],
             "computed": [
-                reference.written(computed, beside=printed)
+                reference.written(computed, beside=_finest(printed))
                 for printed, computed in zip(apart["printed"], apart["computed"], strict=True)
             ],
             "erratum": apart["erratum"].str.replace("_", " "),
@@ -55,6 +56,12 @@ def checked(titles: Mapping[str, str]) -> str:
             _html(shown, "Where that contradicts what is printed"),
         ]
     )
+
+
+def _finest(printed: str) -> float:
+    """The number of a printed text that has most decimals; 0 in words alone."""
+    numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", printed)
+    return float(max(numbers, key=lambda n: len(n.partition(".")[2]), default="0").replace(",", ""))
 
 
 def _html(frame: pd.DataFrame, caption: str, style: str = "") -> str:

@@ -64,6 +64,8 @@ def test_ctrl_c_ends_a_run_with_a_sentence_and_leaves_no_process(tmp_path, where
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Who starts the tests in the background starts them deaf to Ctrl-C, and so would this be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         said = ""

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import scoreboard_toy as toy
 
-from qbench import pages, paths, scoreboard, scoreboard_page
+from qbench import paths, reference, scoreboard, scoreboard_page
 
 DIFFERS = ("stewart2021/claims:two_bit_catches_up", "ducasse2021/table_2:0")
 
@@ -21,7 +21,7 @@ def board():
 @pytest.fixture(scope="module")
 def file(board, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    text = scoreboard_page.page(board, pages.TITLES)
+    text = scoreboard_page.page(board, reference.TITLES)
     first, *sections = text.replace("```{raw} html", "").replace("```", "").split("## ")
     parts = [section.partition("\n")[::2] for section in sections]
     html = first + "".join(f"<section><h2>{name}</h2>{rest}</section>" for name, rest in parts)
@@ -71,7 +71,7 @@ def test_filters_show_what_they_say_and_keep_it_in_the_address(browser, file, bo
 
 
 def test_a_link_of_the_front_page_shows_what_it_counts(browser, file, board):
-    text = scoreboard_page.front(board, pages.TITLES)
+    text = scoreboard_page.front(board, reference.TITLES)
     assert "scoreboard.html#publication=ducasse2021&amp;verdict=differs" in text
     assert 'href="scoreboard.html#publication=stewart2021&amp;verdict=differs">1</a>' in text
     page = opened(browser, file, "#publication=stewart2021&verdict=differs")

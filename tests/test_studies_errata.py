@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench import errata_page, pages, reference
+from qbench import errata_page, reference
 from qbench.studies import errata
 from qbench.studies.errata_numbers import Number, agrees, number
 
@@ -66,7 +66,7 @@ def test_what_is_rounded_or_cut_off_agrees_and_the_next_digit_does_not(exact, de
 
 
 def test_the_page_has_every_erratum_and_every_contradiction(found):
-    listed, checked = errata_page.listed(pages.TITLES), errata_page.checked(pages.TITLES)
+    listed, checked = errata_page.listed(reference.TITLES), errata_page.checked(reference.TITLES)
     assert listed.count("<tr>") - len(set(reference.errata()["source"])) == len(reference.errata())
     assert f"{len(found):,} numbers were computed" in checked
     assert checked.count('class="qb-table"') == 2

@@ -198,7 +198,7 @@ def test_what_the_weights_decide_is_in_the_upper_half_by_range_and_never_by_rank
     first = found.xs("one_to_three_weight_bits_help_most").loc["range"]
     assert first.verdict == "trend" and first.ours.startswith("W1A4→W3A4 +0.8")
     assert found.loc[("top_half_weight_bits", "range"), "verdict"] == "exact"
-    assert found.loc[("top_half_weight_bits", "rank"), "ours"] == "4"
+    assert found.loc[("top_half_weight_bits", "rank"), "ours"] == "4 bits"
 
 
 @given(st.integers(0, 500))
