@@ -247,6 +247,14 @@ def test_the_lessons_follow_the_numbers():
     assert "with one seed nothing can be told" in alone and "clear" not in alone
 
 
+def test_operations_are_compared_where_both_methods_were_trained():
+    table = made()
+    alone = table[table["method"] == "syq"].assign(network="resnet20")
+    found = syq_claims.claims(pd.concat([table, alone]), "")
+    of = found[found["claim"].str.startswith("Asymmetric scaling adds")]
+    assert of["verdict"].tolist() == ["trend"] and "ResNet" not in of["ours"].iloc[0]
+
+
 def test_a_lesson_names_a_seed_that_stands_apart():
     table = made()
     hit = (table["method"] == "syq") & (table["granularity"] == "row") & (table["seed"] == 1)

@@ -162,16 +162,17 @@ def _curve_claims(judge: SyqJudge, curves: pd.DataFrame) -> None:
 
 
 def _cost_claims(judge: SyqJudge) -> None:
-    costs = judge.table.drop_duplicates(["network", "method", "granularity"])
-    costs = costs.set_index(["method", "granularity"])[["scalars", "operations"]]
-    syq, ttq = costs[costs.index.get_level_values(0) == "syq"], ("ttq", "asymmetric")
-    if len(syq) and ttq in costs.index:
-        networks = judge.table.groupby("network")["operations"]
-        holds = bool((networks.max() > networks.min()).all())
-        words = "; ".join(
-            f"{TITLES[network]} {of.max():,} against {of.min():,}" for network, of in networks
-        )
-        judge.fact("asymmetric_extra_operations", holds, f"operations an image: {words}")
+    operations = judge.table.groupby(["network", "method"])["operations"].first().unstack()
+    if not {"syq", "ttq"} <= set(operations):
+        return
+    both = operations[["syq", "ttq"]].dropna()  # networks trained by both
+    if both.empty:
+        return
+    words = "; ".join(
+        f"{TITLES[network]} {of.ttq:,.0f} against {of.syq:,.0f}" for network, of in both.iterrows()
+    )
+    holds = bool((both["ttq"] > both["syq"]).all())
+    judge.fact("asymmetric_extra_operations", holds, f"operations an image: {words}")
 
 
 def lessons(table: pd.DataFrame, found: pd.DataFrame) -> str:
