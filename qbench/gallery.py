@@ -42,12 +42,12 @@ class Picture:
 CHOSEN = (
     Picture(
         "02_bit_width_sweep",
-        "mnist: test error in percent after the last epoch",
+        "MNIST: test error in per cent after the last epoch",
         "What each bit is worth: 64 perceptrons on MNIST, weights by activations",
     ),
     Picture(
         "06_distillation",
-        "a, MobileNetV2/FlexStudent. Test error of the student over",
+        "MobileNetV2/FlexStudent. Test error of the student over",
         "What a teacher is worth: a student's error over the teacher's weight and temperature",
     ),
     Picture(
