@@ -86,7 +86,7 @@ def test_caps_of_intervals_take_the_colour_of_their_line_and_no_fill() -> None:
     df = pd.DataFrame({"x": [1.0, 2.0], "y": [3.0, 4.0], "low": [2.5, 3.5], "high": [3.25, 4.5]})
     drawn = plots.svg(plots.pareto(df, "x", "y", front=False, spread_y=("low", "high")))
     caps = re.findall(r'<path id="(\w+)" d="[^"]*"\s+style="([^"]*)"', drawn)
-    used = [(style, drawn.count(f"#{name}\"")) for name, style in caps]
+    used = [(style, drawn.count(f'#{name}"')) for name, style in caps]
     assert any("stroke: #" in style and count == 4 for style, count in used), used
     assert "#1f77b4" not in drawn
 

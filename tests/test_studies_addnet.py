@@ -125,7 +125,7 @@ def test_table_has_bits_and_coefficients_of_every_kind(made):
 def test_ours_beside_table_6_9(made):
     found = addnet_tables.against_published(made)
     rows = found.set_index(["network", "weights"])
-    assert len(found) == 3 * 9 and set(found.ours_dataset) == {"cifar10"}
+    assert len(found) == 3 * 9 and set(found.ours_dataset) == {"CIFAR-10"}
     mine = rows.loc[("AlexNet", "2-Add")]
     assert mine.published == 55.8 and mine.published_loss == pytest.approx(55.1 - 55.8)
     assert mine.ours == pytest.approx(74.05) and mine.ours_loss == pytest.approx(2)
@@ -198,7 +198,7 @@ def test_claims_follow_the_numbers(made):
     assert set(found.index[found.verdict == "differs"]) == differ
     assert found.verdict[~found.index.isin(differ)].eq("trend").all()
     assert found.ours["matching_better_than_unoptimised"].startswith(
-        "2-Add matched over 2-Add worst: AlexNet-small on cifar10 +3.00, "
+        "2-Add matched over 2-Add worst: AlexNet-small on CIFAR-10 +3.00, "
     )
 
 

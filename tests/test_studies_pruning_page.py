@@ -213,6 +213,13 @@ def test_lessons_follow_the_numbers():
     assert "1.00 times as fast: conv1 is the slowest there" in text
     quick = pruning_claims.lessons(trained(seeds=[0]), profile(), compared(), deployed(1.5))
     assert "with one seed nothing can be told" in quick and "slowest" not in quick
+    assert "over L1 magnitude +1.50" in text and "Retraining alone" not in text
+    assert "30 % of the filters of the ranked layers gone" in text and "network as it was" in text
+    control = pruning_claims.lessons(trained(control=True), profile(), compared(), deployed())
+    assert (
+        "network retrained as often" in control
+        and "lose nothing, in points: binary +0.75" in control
+    )
     alone = trained({"l1": 1.0})
     assert "over chance" not in pruning_claims.lessons(alone, profile(), compared(), deployed())
 

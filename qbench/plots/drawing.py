@@ -112,7 +112,7 @@ def _clean(text: str, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r'<g id="[\w.]+_\d+"(/?)>', r"<g\1>", text)  # the same in every figure of a page
-    text = re.sub(r' style="fill: #1f77b4; stroke: #\w{6}"', "", text)  # caps: lines with own stroke
+    text = re.sub(r' style="fill: #1f77b4; stroke: #\w{6}"', "", text)  # caps have their own
     text = re.sub(r"<[^>]*>", _shorten, text)
     text = text.replace(_axes.INK, "currentColor")
     text = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", "var(--qb-font, sans-serif)", text)

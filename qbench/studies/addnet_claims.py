@@ -18,6 +18,7 @@ from qbench.models.small import TITLES
 from .addnet import accuracies
 from .addnet_tables import tasks, usual_act_bits
 from .verdicts import Judge, Verdict
+from .words import dataset as written
 
 RCCMS = ("2-Add", "3-Add", "4-Add")
 UNIFORM = ("8-bit", "6-bit", "4-bit")
@@ -100,7 +101,7 @@ def claims(made: pd.DataFrame, luts: Mapping[str, float] | None = None) -> pd.Da
 
     `made` is `addnet.table`; `luts` as in `addnet_tables.against_area`.
     """
-    images = ", ".join(dict.fromkeys(dataset for dataset, _ in tasks(made)))
+    images = ", ".join(dict.fromkeys(written(dataset) for dataset, _ in tasks(made)))
     why = f"ours: {images}, small networks, at the scale of this page"
     judge = AddnetJudge(made, why, luts=luts or {})
     _accuracy_claims(judge)
@@ -217,7 +218,7 @@ def said(gains: Gains) -> str:
         names = [one[2] for one in (first, second)]
         if names[0] == names[1] or {first[3], second[3]} - {32, 8}:
             names = [f"{one[2]} A{one[3]}" for one in (first, second)]
-        words = f"{TITLES[first[1]]} on {first[0]} {gain.mean():+.2f}"
+        words = f"{TITLES[first[1]]} on {written(first[0])} {gain.mean():+.2f}"
         pairs.setdefault(tuple(names), []).append(words)
     text = "; ".join(f"{one} over {two}: {', '.join(of)}" for (one, two), of in pairs.items())
     return f"{text} points"

@@ -12,14 +12,20 @@ from . import addnet_area as area
 from .addnet_claims import LIKE, RCCMS, AddnetJudge, Gains, said
 from .addnet_tables import order
 from .qkd_tables import clear
+from .words import counted
+from .words import dataset as written
 
 
 def described(p: AddNet) -> str:
     """Scale of the trainings, in words."""
-    images = "all images" if p.images is None else f"{p.images:,} images"
-    seeds = f"{len(p.seeds)} seed{'s' * (len(p.seeds) > 1)}"
-    epochs = f"{p.epochs} epoch{'s' * (p.epochs > 1)} after {p.pretrain_epochs} in float32"
-    return f"{images}, {epochs}, {seeds}"
+    images = "all images" if p.images is None else counted(p.images, "image")
+    epochs = f"{counted(p.epochs, 'epoch')} after {p.pretrain_epochs} in float32"
+    return f"{images}, {epochs}, {counted(len(p.seeds), 'seed')}"
+
+
+def named(dataset: str, network: str) -> str:
+    """A task as captions name it: `AlexNet-small on CIFAR-10`."""
+    return f"{TITLES.get(network, network)} on {written(dataset)}"
 
 
 def accuracies(made: pd.DataFrame, p: AddNet) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from qbench.models.small import TITLES
 
 from .addnet import accuracies, label
 from .seeds import interval
+from .words import dataset as written
 
 #: The network here that stands for one of the thesis.
 STANDS_FOR = {"AlexNet": "alexnet_small", "ResNet-18": "resnet20", "ResNet-50": "resnet20"}
@@ -42,7 +43,7 @@ def against_published(made: pd.DataFrame) -> pd.DataFrame:
                     {
                         "network": theirs,
                         "ours_network": TITLES[network],
-                        "ours_dataset": dataset,
+                        "ours_dataset": written(dataset),
                         "weights": weights,
                         "published": value,
                         "ours": mean,
@@ -75,7 +76,7 @@ def order(made: pd.DataFrame) -> pd.DataFrame:
             mean, half = interval(gain.dropna())
             rows.append(
                 {
-                    "dataset": dataset,
+                    "dataset": written(dataset),
                     "network": TITLES[network],
                     "first": first,
                     "second": second,
@@ -109,7 +110,7 @@ def matching(made: pd.DataFrame) -> pd.DataFrame:
                 if not len(first) or not len(second):
                     continue
                 mean, half = interval((first - second).dropna())
-                row = {"dataset": dataset, "network": TITLES[network]}
+                row = {"dataset": written(dataset), "network": TITLES[network]}
                 row |= {"better": pair[0], "worse": pair[1], "ours": mean, "half_width": half}
                 rows.append(row | {"seeds": int((first - second).count()), "published": there})
     columns = ["dataset", "network", "better", "worse", "ours", "half_width", "seeds", "published"]
@@ -132,7 +133,7 @@ def activations(made: pd.DataFrame) -> pd.DataFrame:
         if bits == 8 or usual not in ours.index:
             continue
         mean, half = interval(ours.loc[(dataset, network, weights, bits)] - ours.loc[usual])
-        row = {"dataset": dataset, "network": TITLES[network], "weights": weights}
+        row = {"dataset": written(dataset), "network": TITLES[network], "weights": weights}
         row |= {"act_bits": bits, "ours": mean, "half_width": half}
         rows.append(row | {"published": printed.get(bits, np.nan) - printed[8]})
     columns = ["dataset", "network", "weights", "act_bits", "ours", "half_width", "published"]

@@ -17,6 +17,7 @@ from qbench.data import specs
 from qbench.distillation import runs as distillation
 from qbench.parameters import Combining
 
+from . import words
 from .distillation import TITLES
 from .evolution_networks import MACS
 from .factorial import ADD, LESS, MORE, Factorial
@@ -221,7 +222,7 @@ def described(p: Combining) -> str:
     """The scale of the trainings, for a caption."""
     images = "all images" if p.images is None else f"{p.images:,} images"
     times = "1 epoch" if p.epochs == 1 else f"{p.epochs} epochs"
-    return f"VGG of {p.width} channels, {images} of {p.dataset}, twice {times}"
+    return f"VGG of {p.width} channels, {images} of {words.dataset(p.dataset)}, twice {times}"
 
 
 def taught_by(p: Combining) -> str:

@@ -14,6 +14,7 @@ from qbench import store, workers
 from qbench.data import specs
 from qbench.distillation import runs
 from qbench.models.convolutional import build, parameters
+from qbench.studies import words
 from qbench.studies.seeds import over_seeds
 
 #: The pairs of Fig. 9 by name, each a teacher and its student.
@@ -171,7 +172,7 @@ def described(scale: Scale, dataset: str, seeds: Sequence[int]) -> str:
     images = "all images" if scale.images is None else f"{scale.images:,} images"
     many = "one seed" if len(seeds) == 1 else f"mean of {len(seeds)} seeds"
     times = "1 epoch" if scale.epochs == 1 else f"{scale.epochs} epochs"
-    return f"Students trained on {images} of {dataset} for {times}, {many}"
+    return f"Students trained on {images} of {words.dataset(dataset)} for {times}, {many}"
 
 
 def over_temperature(runs: pd.DataFrame, pair: str) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from qbench.distillation import runs
 from qbench.models.convolutional import build, parameters
 from qbench.parameters import Evolution
 
-from . import evolution_runs
+from . import evolution_runs, words
 from .distillation import TITLES
 from .evolution_networks import RANGE, SPACES, sizes
 
@@ -238,7 +238,7 @@ def described(p: Evolution) -> str:
     """The scale of the search, for a caption."""
     images = "all images" if p.images is None else f"{p.images:,} images"
     times = "1 epoch" if p.epochs == 1 else f"{p.epochs} epochs"
-    return f"{title(p)}, each student trained on {images} of {p.dataset} for {times}"
+    return f"{title(p)}, each student trained on {images} of {words.dataset(p.dataset)} for {times}"
 
 
 def _measured_again(table: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from scipy import stats
 from qbench import evolution, reference
 from qbench.data import specs
 from qbench.parameters import MixedPrecision
+from qbench.studies import words
 from qbench.studies.bit_width_sweep import STEWART, chance
 from qbench.studies.seeds import LEVEL, interval
 
@@ -182,7 +183,7 @@ def _as_good(one: Any, p: MixedPrecision) -> str:
 
 def conclusion(found: pd.DataFrame, p: MixedPrecision) -> str:
     """The chapter's answer, one of two, as Markdown."""
-    scale = f"{p.dataset}, {p.final_epochs} epochs, {len(p.seeds)} seeds"
+    scale = f"{words.dataset(p.dataset)}, {p.final_epochs} epochs, {len(p.seeds)} seeds"
     seeds = f" over {len(p.seeds)} seeds, all intervals together at 95 %"
     better = found[found["verdict"] == BETTER].sort_values("difference")
     if len(better):

@@ -23,6 +23,7 @@ from .pruning_tables import DEVICE, FARAONE
 from .qkd_tables import clear
 from .seeds import interval
 from .verdicts import Judge
+from .words import dataset as written
 
 ROUGH = 5  # what a number that is printed as roughly, in tens, may be off
 CHEAP = 10  # % of a network's LUTs
@@ -174,7 +175,7 @@ class PruningJudge(Judge):
 
 def of_rankings(found: pd.DataFrame, profile: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Claims of section 4.5.4 that the trainings of `pruning.table` can tell of, with `seeds`."""
-    judge = PruningJudge(found, f"ours: {dataset}, a small network, at the scale of this page")
+    judge = PruningJudge(found, _ours(dataset))
     pruned = found[found["ranking"] != UNPRUNED]
     share = pruned.drop_duplicates("iteration").set_index("iteration")["pruned"]
     keys = list(judge.ours.index)
@@ -230,7 +231,7 @@ def of_strategies(compared: pd.DataFrame, dataset: str) -> pd.DataFrame:
         pairs = [(last.loc[(one, name)], last.loc[(one, than)]) for one in seeds]
         return all(mine[part] < its[part] for mine, its in pairs for part in of)
 
-    why = f"ours: {dataset}, a small network, at the scale of this page"
+    why = _ours(dataset)
     means = compared.groupby("strategy", sort=False)[list(parts)].mean()
     words = "; ".join(
         f"{STRATEGIES.get(name, 'unpruned')} {row['operations'] / 1e6:.2f} M operations, "
@@ -256,18 +257,7 @@ def lessons(
     found, profile, compared, deployed: of `pruning.table`, `profile`, `compared` and
     `before_and_after`.
     """
-    judge = PruningJudge(found, "")
-    last = max((key[2] for key in judge.ours.index), default=0)
-    lines = []
-    for weights, of in judge.ours.groupby("weights"):
-        keys = {key[1]: key for key in of.index if key[2] == last}
-        words = [f"{RANKINGS[one]} {of.loc[key].mean():+.2f}" for one, key in keys.items()]
-        line = f"* **Rankings, {weights}.** After {last} prunings test accuracy has changed by "
-        line += f"({', '.join(words)}) points."
-        if {"qerror", "random"} <= set(keys):
-            gain = judge.gain(keys["qerror"], keys["random"])
-            line += f" Quantisation error over chance {gain.mean():+.2f}: {_surely(judge, gain)}."
-        lines.append(line)
+    lines = _rankings(found)
     high = 100 * profile.groupby(["weights", "layer"])["high"].mean()
     lines.append(
         f"* **Filters that do not fit.** {_spanned(high)} % of the filters of a layer have a "
@@ -275,6 +265,36 @@ def lessons(
     )
     lines += [*_shapes(), _strategies(compared), _deployed(deployed)]
     return "\n".join(lines)
+
+
+def _rankings(found: pd.DataFrame) -> list[str]:
+    judge, lines = PruningJudge(found, ""), []
+    last = max((key[2] for key in judge.ours.index), default=0)
+    share = found.loc[found["iteration"] == last, "pruned"].max()
+    beside = "retrained as often" if controlled(found) else "as it was"
+    for weights, of in judge.ours.groupby("weights"):
+        keys = {key[1]: key for key in of.index if key[2] == last}
+        words = [f"{RANKINGS[one]} {of.loc[key].mean():+.2f}" for one, key in keys.items()]
+        line = f"* **Rankings, {weights} weights.** With {share:.0f} % of the filters of the "
+        line += f"ranked layers gone, test accuracy beside the unpruned network {beside}, in "
+        line += f"points: {', '.join(words)}."
+        others = {"random": "chance", "l1": RANKINGS["l1"]}
+        for other in [one for one in others if {"qerror", one} <= set(keys)]:
+            gain = judge.gain(keys["qerror"], keys[other])
+            line += f" Quantisation error over {others[other]} {gain.mean():+.2f}: "
+            line += f"{_surely(judge, gain)}."
+        lines.append(line)
+    if controlled(found):
+        errors = found[found["ranking"] == UNPRUNED].pivot_table(
+            index=["weights", "iteration"], columns="seed", values="test_error"
+        )
+        more = {one: rows.iloc[0] - rows.iloc[-1] for one, rows in errors.groupby("weights")}
+        words = ", ".join(f"{one} {gain.mean():+.2f}" for one, gain in more.items())
+        lines.append(
+            "* **Retraining alone.** What as many epochs more do to the accuracy of networks that "
+            f"lose nothing, in points: {words}."
+        )
+    return lines
 
 
 def _shapes() -> list[str]:
@@ -318,6 +338,10 @@ def _deployed(deployed: pd.DataFrame) -> str:
     if folded == 1:
         line += f": {cause} is the slowest there, and its cycles do not depend on its filters"
     return f"{line}."
+
+
+def _ours(dataset: str) -> str:
+    return f"ours: {written(dataset)}, a small network, at the scale of this page"
 
 
 def _spanned(values: Sequence[float]) -> str:

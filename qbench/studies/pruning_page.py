@@ -14,6 +14,7 @@ from . import pruning_tables as tables
 from .pruning import CLOCK, KEYS, controlled, deployed, plans, relative, retraining
 from .pruning_tables import DEVICE, FARAONE, MEGA
 from .seeds import interval, over_seeds
+from .words import counted, dataset
 
 REUSES = (1, 2, 16, 256, 4096, 65_536)
 #: Why an estimate is not what was implemented, by resource.
@@ -28,9 +29,10 @@ NAMES = {"lut": "LUTs", "bram": "BRAMs", "dsp": "DSPs"}
 def described(p: FilterPruning) -> str:
     """The scale of the trainings, for a caption."""
     many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
-    images = "all images" if p.images is None else f"{p.images:,} images"
-    passes = f"{p.epochs:,} epoch{'s' * (p.epochs > 1)}, {retraining(p):,} in each retraining"
-    return f"{TITLES[p.network]}, width {p.width:g}, {images} of {p.dataset}, {passes}, {many}"
+    images = "all images" if p.images is None else counted(p.images, "image")
+    passes = f"{counted(p.epochs, 'epoch')}, {retraining(p):,} in each retraining"
+    on = f"{images} of {dataset(p.dataset)}"
+    return f"{TITLES[p.network]}, width {p.width:g}, {on}, {passes}, {many}"
 
 
 # Shapes: Tables 4.1 to 4.4, Figures 4.6 and 4.7

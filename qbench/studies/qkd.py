@@ -8,6 +8,7 @@ import pandas as pd
 
 from qbench.parameters import DenseNetQkd, PerceptronQkd
 from qbench.qkd import runs
+from qbench.studies import words
 
 #: Methods as `data/paper` names them, and on the page.
 METHODS = {
@@ -71,9 +72,9 @@ def table(cells: Sequence[Cell], *, at_once: int | None = None, title: str) -> p
 def described(p: PerceptronQkd | DenseNetQkd) -> str:
     """The scale of the trainings, for a caption."""
     many = "one seed" if len(p.seeds) == 1 else f"{len(p.seeds)} seeds"
-    images = f"all images of {p.dataset} but those for validation"
+    images = f"all images of {words.dataset(p.dataset)} but those for validation"
     if p.images is not None:
-        images = f"{p.images:,} images of {p.dataset}"
+        images = f"{p.images:,} images of {words.dataset(p.dataset)}"
     return f"{many}, {images}, {p.share:.3g} of the thesis' epochs"
 
 

@@ -16,6 +16,7 @@ from qbench import store
 from qbench.hardware.synthesis import decompressor
 from qbench.parameters import SparseTernary
 from qbench.sparsity import coding, runs, tables
+from qbench.studies import words
 
 UNIFORM = 1 / 3  # η that partitions [−1, 1] into three equal parts
 #: What a network is on the page, in the order of Table 3.2.
@@ -171,7 +172,8 @@ def _scale(network: str, p: SparseTernary, images: int | None, dataset: str, epo
     pictures = "all images" if images is None else f"{images:,} images"
     activations = "binary" if p.act_bits == 1 else "float32"
     passes = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
-    return f"{network}, {activations} activations, {pictures} of {dataset}, {passes} a phase"
+    on = f"{pictures} of {words.dataset(dataset)}"
+    return f"{network}, {activations} activations, {on}, {passes} a phase"
 
 
 def _many(p: SparseTernary) -> str:
