@@ -4,12 +4,10 @@
 results. Leave the machine alone meanwhile. `--rounds 1` is a quick look, stored under other keys.
 """
 
-import sys
 from dataclasses import asdict
 
-from sweep import asked, keys, measure, show
+from sweep import asked, measure, run, show
 
-from qbench.errors import UserError
 from qbench.runtimes import machine
 from qbench.studies import devices, devices_tables
 from qbench.studies.devices_networks import Plan
@@ -31,11 +29,7 @@ def main() -> None:
         print(f"{name}: {ratio:.2f}, the aim is {aim:g}: {'met' if ratio >= aim else 'missed'}")
     if not machine.sums_integers():
         print("This processor has no VNNI: the aim of int8 is meant for those that have.")
-    print(f"\nTo publish: qbench results publish {' '.join(keys)}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    run(main)

@@ -21,7 +21,6 @@ def main() -> None:
     epoch = measure(speed.sweep_epoch)
     show(f"Whole epochs; {speed_tables.EPOCHS} take {speed_tables.minutes(epoch):.1f} min", epoch)
     show("Targets", speed_tables.targets(step, scaling, epoch))
-    print(f"\nTo publish: qbench results publish {' '.join(keys)}")
 
 
 keys: list[str] = []
@@ -46,12 +45,18 @@ def measure(function, **parameters):
     return store.get_or_run(spec, lambda: function(**parameters), recompute=True)
 
 
+def run(main) -> None:
+    """The measurement, the command that publishes it, and one sentence where it cannot be made."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
+    print(f"\nTo publish: qbench results publish {' '.join(keys)}")
+
+
 def show(title, table) -> None:
     print(f"\n{title}\n{table.round(2).to_string(index=False, na_rep='')}", flush=True)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    run(main)

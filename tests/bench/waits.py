@@ -4,12 +4,9 @@
 results. Leave the machine alone meanwhile. `--rounds 1` is a quick look, stored under other keys.
 """
 
-import sys
-
-from sweep import asked, keys, measure, show
+from sweep import asked, keys, measure, run, show
 
 from qbench import speed_waits
-from qbench.errors import UserError
 
 
 def main() -> None:
@@ -25,11 +22,7 @@ def main() -> None:
         keys.pop()
         print(error)
     show("What is waited for", speed_waits.summed_up(found))
-    print(f"\nTo publish: qbench results publish {' '.join(keys)}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    run(main)
