@@ -121,6 +121,9 @@ def test_bits_count_in_the_ranges_they_were_trained_with():
     table = pd.concat([made(accuracies), made({("densenet21", "ptq", 2): 35.0}, {2: "learnt"})])
     ours = tables.accuracies(judged.as_trained(table, p)).mean(axis=1)
     assert ours["densenet21", "ptq", 2, -1.0] == pytest.approx(35.0, abs=0.01)
+    both = asked("laptop", trained=["2/learnt", "2/minmax"])  # not the mean of two ranges
+    ours = tables.accuracies(judged.as_trained(table, both)).mean(axis=1)
+    assert ours["densenet21", "ptq", 2, -1.0] == pytest.approx(11.0, abs=0.01)
 
 
 def test_contrasts_name_the_printed_differences():

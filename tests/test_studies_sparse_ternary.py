@@ -227,6 +227,11 @@ def test_the_summary_and_what_is_compared_with_table_3_2():
     of = found.set_index(["method", "quantity", "encoding"])["verdict"]
     assert of["ternary", "zeros", ""] == "differs"  # 34 % is the printed one of the other network
     assert of["sparse_tnn", "zeros", ""] == of["binary", "size", "none"] == "exact"
+    assert of["sparse_tnn", "size", "RLE"] == of["sparse_tnn", "size", "HC"] == "exact"
+    for rle, huffman, said in ((1.59, 0.83, "erratum"), (0.2, 0.1, "differs")):
+        other = shown.summary(table, sizes(rle=rle, huffman=huffman))
+        beside = shown.beside_summary(other, table, "table_3_2", 4096)
+        assert beside.loc[beside["encoding"].isin(["RLE", "HC"]), "verdict"].tolist() == [said] * 2
     narrow = shown.beside_summary(summary, table, "table_3_2", 1024)
     assert "size" not in set(narrow["quantity"])
     words = shown.beside_shown(found)

@@ -139,10 +139,14 @@ def contrasts(p: DenseNetQkd) -> dict[str, tuple]:
 
 
 def as_trained(table: pd.DataFrame, p: DenseNetQkd) -> pd.DataFrame:
-    """The table with each bit width in the ranges that it was trained with, as if the thesis'."""
-    chosen = trained(p)
+    """The table with each bit width in the ranges that it was trained with, as if the thesis'.
+
+    Of a width that was trained with several ranges the thesis' are kept, else those named first.
+    """
+    asked = trained(p)
+    chosen = dict(reversed(asked)) | {bits: ranges for bits, ranges in asked if ranges == THESIS}
     pairs = zip(table["weight_bits"], table["quantiser"], strict=True)
-    keep = [bits == 32 or (bits, quantiser) in chosen for bits, quantiser in pairs]
+    keep = [bits == 32 or chosen.get(bits) == quantiser for bits, quantiser in pairs]
     rows = table[keep]
     return rows.assign(quantiser=rows["quantiser"].where(rows["quantiser"] == "", THESIS))
 

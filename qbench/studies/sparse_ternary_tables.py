@@ -126,8 +126,6 @@ def beside_summary(found: pd.DataFrame, table: pd.DataFrame, name: str, width: i
             for (quantity, encoding), value in values.items()
         ]
     keys = ["method", "quantity", "encoding"]
-    order = erratum("rle_huffman_order")
-    slips = {("sparse_tnn", "size", encoding): order for encoding in ("RLE", "HC")}
     why, bound = _chance(table)
     is_error = printed["quantity"] == "error"
     is_dense = (printed["quantity"] == "size") & (printed["encoding"] == "none")
@@ -138,6 +136,7 @@ def beside_summary(found: pd.DataFrame, table: pd.DataFrame, name: str, width: i
         for row in printed[is_dense].to_dict("records")
         if (key := tuple(row[column] for column in keys)) in counted.index
     }
+    slips = _exchanged(printed.set_index(keys)["value"], counted)
     parts = [
         reference.compare(printed[is_error], mine, on=keys, tolerance=bound, why=why),
         reference.compare(printed[is_dense], mine, on=keys, **PRINTED, erratum=dense),
@@ -145,6 +144,16 @@ def beside_summary(found: pd.DataFrame, table: pd.DataFrame, name: str, width: i
     ]
     both = pd.concat(parts, ignore_index=True)
     return both[[*keys, "unit", "published", "ours", "verdict", "why"]]
+
+
+def _exchanged(printed: pd.Series, ours: pd.Series) -> dict[tuple[str, str, str], str]:
+    """The erratum of both coders' sizes where each of ours is near the other's printed one."""
+    pair = [("sparse_tnn", "size", encoding) for encoding in ("RLE", "HC")]
+    if not all(key in ours.index and key in printed.index for key in pair):
+        return {}
+    apart = [abs(printed[one] - ours[other]) for one, other in (pair, pair[::-1])]
+    near = max(apart) <= PRINTED["tolerance"]
+    return dict.fromkeys(pair, erratum("rle_huffman_order")) if near else {}
 
 
 def beside_shown(found: pd.DataFrame) -> pd.DataFrame:
