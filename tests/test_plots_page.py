@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import plots_samples
 import pytest
 from plots_samples import CSS, STATIC
@@ -51,6 +52,25 @@ def test_bundle_holds_the_figure(figures: dict) -> None:
     assert len(page) < 60_000
     without = plots.html(figures["heat_map"], caption="c", alt="a", static=False)
     assert "<svg" not in without and "<noscript><p>a</p></noscript>" in without
+
+
+NETWORKS = [f"network {number} and all that is known of it" for number in range(9)]
+
+
+def repeated(fig: go.Figure, times: int) -> go.Figure:
+    """Points with the same texts again and again, as a menu's choices have them, in the figure."""
+    points = {"x": [*range(1, 10)], "y": [90] * 9, "text": NETWORKS, "mode": "markers"}
+    return go.Figure(fig).add_traces([go.Scatter(points, showlegend=False)] * times)
+
+
+def test_texts_that_every_choice_repeats_are_in_a_bundle_once(figures: dict) -> None:
+    page = plots.html(repeated(figures["pareto"], 4), caption="c", alt="a", static=False)
+    spec = json.loads(re.search(r"json\" class=\"qbench-figure\">(.*?)</script>", page)[1])
+    assert page.count(NETWORKS[3]) == 1
+    assert [[spec["texts"][at] for at in t["text"]] for t in spec["data"][-4:]] == [NETWORKS] * 4
+    assert "text" not in spec["data"][0]
+    alone = plots.html(repeated(figures["pareto"], 1), caption="c", alt="a", static=False)
+    assert '"texts"' not in alone and alone.count(NETWORKS[3]) == 1
 
 
 def test_bundle_of_a_menu(figures: dict) -> None:
@@ -203,6 +223,7 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
     stub = '<script src="stub.js" defer></script>'
     wide = plots.table(pd.DataFrame({"a": ["x" * 30], "b": ["y" * 30]}), caption="wide").html
     every = "".join(plots.html(fig, caption=kind, alt=kind) for kind, fig in figures.items()) + wide
+    every += plots.html(repeated(figures["pareto"], 4), caption="repeated", alt="a")
     one = plots.html(figures["radar"], caption="c", alt="a")
     pages = {"all": (ours + plotly, every), "late": (stub + ours, one), "alone": (ours, one)}
     for name, (scripts, body) in pages.items():
@@ -214,7 +235,7 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=PATIENCE)
 
         def visit(name: str, width: int, **options):
-            viewport = {"width": width, "height": 5000}  # every figure is on the screen at once
+            viewport = {"width": width, "height": 6000}  # every figure is on the screen at once
             page = browser.new_context(viewport=viewport, **options).new_page()
             page.set_default_timeout(PATIENCE)
             page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
@@ -245,6 +266,8 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
         page = visit("all", 400)
         settled(page)
         assert theme.contrast(ink(page), theme.PAPER_DARK) >= 4.5
+        last = "[...document.querySelectorAll('.qb-live.js-plotly-plot')].at(-1)"
+        assert page.evaluate(f"{last}.data.at(-1).text") == NETWORKS  # put back by the script
         before = page.evaluate(_CHOSEN)
         assert before["names"] == ["TFC A2", "SFC A2"] and "published" in before["legend"]
         after = choose(page, "4", ["TFC A4", "SFC A4"])

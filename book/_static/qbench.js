@@ -191,6 +191,9 @@
     const live = box?.querySelector(".qb-live");
     if (!live || figures.has(live)) return;
     const spec = JSON.parse(block.textContent);
+    if (spec.texts) /* each is there once: see bundle.py */
+      for (const trace of spec.data)
+        if (Array.isArray(trace.text)) trace.text = trace.text.map((place) => spec.texts[place]);
     const kinds = new Set(spec.data.map((trace) => trace.type));
     if (kinds.has("surface") && !hasWebGL()) return;
     const flat = !kinds.has("surface");

@@ -62,7 +62,7 @@ def html(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> str:
     _check(caption, alt)
     spec = {key: fig.to_dict()[key] for key in ("data", "layout")}
     spec["layout"].pop("updatemenus", None)  # the script draws the page's own menu
-    data = as_json(spec | {"colours": theme.CSS_VARIABLES})
+    data = as_json(_shared_texts(spec) | {"colours": theme.CSS_VARIABLES})
     name = hashlib.sha256(f"{data}{caption}{alt}{static}".encode()).hexdigest()[:12]
     shown = _static(fig, alt, opened=True) if static else ""
     unseen = "" if static else f"<noscript><p>{escape(alt)}</p></noscript>"
@@ -74,6 +74,30 @@ def html(fig: go.Figure, *, caption: str, alt: str, static: bool = True) -> str:
         f"{shown}{unseen}"
         f"<figcaption>{simple(caption)}</figcaption>\n</figure>"
     )
+
+
+def _shared_texts(spec: dict) -> dict:
+    """The figure with each text of its points once, in `texts`, where most are there repeatedly.
+
+    A trace's `text` then has places in that list; the script puts the words back. A figure with a
+    menu has the same points in every choice.
+    """
+    listed = [isinstance(trace.get("text"), list | tuple) for trace in spec["data"]]
+    words = [
+        word
+        for trace, has in zip(spec["data"], listed, strict=True)
+        for word in (trace["text"] if has else ())
+    ]
+    if not all(isinstance(word, str) for word in words):
+        return spec
+    places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    if 2 * sum(map(len, places)) >= sum(map(len, words)):
+        return spec
+    data = [
+        trace | {"text": [places[word] for word in trace["text"]]} if has else trace
+        for trace, has in zip(spec["data"], listed, strict=True)
+    ]
+    return spec | {"data": data, "texts": list(places)}
 
 
 def plotly_js() -> Path:

@@ -15,6 +15,7 @@ from .comparison import COSTS, TITLES, contributions, front, left_out, methods
 from .comparison_claims import SWEEP, compromises
 from .comparison_costs import FLOAT, operation
 from .comparison_networks import MIXED
+from .words import counted
 
 KILO, MICRO = 1e3, 1e-6
 SHOWN = {"memory": KILO, "energy": MICRO}  # bytes in kB, joules in µJ
@@ -58,15 +59,16 @@ def in_units(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _details(row: Mapping[str, object]) -> str:
     """Everything that is known of a network, a line each."""
-    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
     half = row["half_width"]
     bits = "float32"
     if min(row["weight_bits"], row["act_bits"]) < FLOAT:
         most = "up to " if row["method"] == MIXED else ""
-        bits = f"weights {most}{row['weight_bits']} bits, activations {most}{row['act_bits']} bits"
+        weights, acts = (counted(int(row[f"{of}_bits"]), "bit") for of in ("weight", "act"))
+        bits = f"weights {most}{weights}, activations {most}{acts}"
     lines = [
         f"{row['method']}, chapter {row['chapter']}",
-        f"{row['images']:,} images × {row['epochs']} epochs, {seeds}"
+        f"{row['images']:,} images × {counted(row['epochs'], 'epoch')}, "
+        + counted(row["seeds"], "seed")
         + ("" if half != half else f", ± {half:.2f} points"),
         f"{bits}; {row['weights']:,} weights, {row['macs']:,} MACs",
         f"{row['memory']:,.4g} kB, {row['energy']:.3g} µJ by a model",
