@@ -1,11 +1,11 @@
 """The page of errata: what is recorded, and what of the printed numbers was computed anew."""
 
-import re
 from collections.abc import Mapping
 
 import pandas as pd
 
 from qbench import plots, reference
+from qbench.studies.errata_numbers import DIGITS
 
 
 def listed(titles: Mapping[str, str]) -> str:
@@ -43,7 +43,7 @@ def checked(titles: Mapping[str, str]) -> str:
             "what": apart["what"],
             "printed": apart["printed"],
             "computed": [
-                reference.written(computed, beside=_finest(printed))
+                f"{computed:z,.{_decimals(printed) + 1}f}"
                 for printed, computed in zip(apart["printed"], apart["computed"], strict=True)
             ],
             "erratum": apart["erratum"].str.replace("_", " "),
@@ -58,10 +58,9 @@ def checked(titles: Mapping[str, str]) -> str:
     )
 
 
-def _finest(printed: str) -> float:
-    """The number of a printed text that has most decimals; 0 in words alone."""
-    numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", printed)
-    return float(max(numbers, key=lambda n: len(n.partition(".")[2]), default="0").replace(",", ""))
+def _decimals(printed: str) -> int:
+    """Most decimals of a number in a printed text; 0 in words alone."""
+    return max((len(n.partition(".")[2]) for n in DIGITS.findall(printed)), default=0)
 
 
 def _html(frame: pd.DataFrame, caption: str, style: str = "") -> str:

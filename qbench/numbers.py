@@ -3,7 +3,10 @@
 import math
 import re
 
-_HYPHEN = re.compile(r"(`+).*?\1|(?<![\w.,%)\]−–-])-(?=\.?\d)", re.DOTALL)
+#: Code, tags and targets of links, whose hyphens stay; else a hyphen that is a number's sign.
+_HYPHEN = re.compile(
+    r"(`+).*?\1|</?[a-zA-Z][^<>]*>|\]\([^()\s]*\)|(?<![\w.,%)\]−–-])-(?=\.?\d)", re.DOTALL
+)
 
 
 def whole(value: object) -> bool:
@@ -17,5 +20,5 @@ def number(value: object) -> bool:
 
 
 def with_minus(text: str) -> str:
-    """`text` with a minus sign where a hyphen is a number's sign; what is in backticks stays."""
-    return _HYPHEN.sub(lambda found: found[0] if found[1] else "−", text)
+    """`text` with a minus sign where a hyphen is a number's sign; code, tags and links stay."""
+    return _HYPHEN.sub(lambda found: found[0] if found[0] != "-" else "−", text)

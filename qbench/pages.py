@@ -23,6 +23,7 @@ from qbench import (
 from qbench import speed_distillation as students
 from qbench import speed_rounding as rounding
 from qbench import speed_waits as waits
+from qbench.studies import words
 
 SPEED = (speed.sweep_step, speed.sweep_scaling, speed.sweep_epoch)
 
@@ -160,7 +161,7 @@ def _accuracy() -> str:
     )
     formats = {"Brevitas (%)": ".2f", "fused sweep (%)": ".2f", "difference (points)": "+.2f"}
     caption = (
-        f"Mean test error after {asked['epochs']} epochs on {asked['dataset']}, "
+        f"Mean test error after {asked['epochs']} epochs on {words.dataset(asked['dataset'])}, "
         f"{len(asked['seeds'])} seeds; a configuration's two trainings are told apart in "
         f"{apart.sum()} of {len(apart)} cases"
     )
@@ -248,7 +249,7 @@ def _waits() -> str:
     shown = pd.DataFrame(
         {
             "what": summed["what"],
-            "took": [f"{took:,.3g}" for took in summed["took"]],
+            "took": [f"{took:,.0f}" if took >= 1000 else f"{took:.3g}" for took in summed["took"]],
             "unit": summed["unit"],
             "aim": summed["aim"],
             "met": summed["met"].map({True: "yes", False: "no"}).fillna(""),

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
@@ -26,13 +27,14 @@ from qbench.speed_processes import rounds_of, serve, worker
 from qbench.store.writing import parquet
 
 HELP, TORCH, PYTHON = "qbench --help", "import torch", "python -c pass"
+REFUSED = "qbench run, of parameters that it refuses"
 COMMANDS = {  # what is started: what follows `python`
     PYTHON: ("-c", "pass"),
     TORCH: ("-c", "import torch"),
     "import qbench": ("-c", "import qbench"),
     HELP: ("-m", "qbench", "--help"),
     "qbench chapters": ("-m", "qbench", "chapters"),
-    "qbench run 02 -p epochs -1, refused": ("-m", "qbench", "run", "02", "-p", "epochs", "-1"),
+    REFUSED: ("-m", "qbench", "run", "02", "-p", "epochs", "-1"),
 }
 METHODS, WITH_TABLES = 4, 100  # of the many results; the others' tables are empty files
 FOUND, WHOLE, PREFIX = "find a specification", "look a whole key up", "look a prefix up"
@@ -54,13 +56,18 @@ class WaitError(UserError, RuntimeError):
 
 @store.method(version=1, repeatable=False)
 def started(*, rounds: int = 7) -> pd.DataFrame:
-    """Time `COMMANDS`, each in a process of its own. Columns: `what`, `round`, `seconds`."""
+    """Time `COMMANDS`, each in a process of its own. Columns: `what`, `round`, `seconds`.
+
+    Raises `WaitError` where one of them fails, or what is to be refused is not.
+    """
     rows = []
     for number in rounds_of(rounds, "commands, round"):
         for what, command in COMMANDS.items():
             begun = time.perf_counter()
-            subprocess.run([sys.executable, *command], capture_output=True, check=False)
+            done = subprocess.run([sys.executable, *command], capture_output=True, check=False)
             rows.append((what, number, time.perf_counter() - begun))
+            if (done.returncode == 0) == (what == REFUSED):
+                raise WaitError(f"{what} ended with status {done.returncode}: it cannot be timed.")
     table = pd.DataFrame(rows, columns=["what", "round", "seconds"])
     return table[table["round"] > 0].reset_index(drop=True)
 
@@ -245,7 +252,7 @@ def _weight(browser: Any, file: Path) -> int:
     page.on("request", lambda request: asked.add(request.url.partition("?")[0]))
     page.goto(file.as_uri(), timeout=300_000)
     context.close()
-    local = [Path(url.removeprefix("file://")) for url in asked if url.startswith("file:")]
+    local = [Path(unquote(urlsplit(url).path)) for url in asked if url.startswith("file:")]
     return sum(f.stat().st_size for f in local if f.exists() and f.name != "plotly.min.js")
 
 

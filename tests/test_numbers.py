@@ -14,6 +14,9 @@ from qbench import numbers
         ("L2 1e-05, conv 64-72, W8-A3, 2026-11-22, 3-bit", None),
         ("`qbench run 02 -p epochs -1` takes -1", "`qbench run 02 -p epochs -1` takes −1"),
         ("a - b", None),
+        ("a < -1 and b > -2", "a < −1 and b > −2"),
+        ("<b style='margin: -4px'>-4</b>", "<b style='margin: -4px'>−4</b>"),
+        ("[-1](#-1)", "[−1](#-1)"),
         ("−0.2 and 1-2", None),
     ],
 )

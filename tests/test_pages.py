@@ -34,7 +34,7 @@ PAGES = [
 ALIKE = [f"book/library/{page.name}" for page in library.PAGES]
 SHOWN = [*PAGES, "book/library/fpga", "book/library/parameters", "book/library/analyses"]
 HEAVY = 1.5e6  # bytes of a page's own, without the scripts that all share
-BUSY = 120_000  # ms; how fast pages are is measured in bench/pages.py
+BUSY = 120_000  # ms; how fast pages are is measured by qbench/speed_waits.py
 # What is in the way of a fast audit and has nothing to audit: rows that are made like those before
 # them, and the shapes of drawings that are hidden (words and links in them stay).
 ALIKE_ROWS = ["tbody > tr:nth-child(n+12)", "tbody:nth-of-type(n+4)"]

@@ -26,6 +26,10 @@ def test_commands_are_started(monkeypatch):
     monkeypatch.setattr(speed_waits, "COMMANDS", wanted)
     found = speed_waits.started(rounds=1)
     assert found["what"].tolist() == list(wanted) and (found["seconds"] > 0).all()
+    for what, code in ((HELP, "raise SystemExit(3)"), (speed_waits.REFUSED, "pass")):
+        monkeypatch.setattr(speed_waits, "COMMANDS", {what: ("-c", code)})
+        with pytest.raises(speed_waits.WaitError, match="it cannot be timed"):
+            speed_waits.started(rounds=1)
 
 
 def test_without_chromium_or_a_book_a_sentence(monkeypatch, tmp_path):

@@ -226,7 +226,11 @@ def test_the_claims_on_other_devices_follow_regret_and_winners():
         {"device": ["macs", "dpu-b512"], "on_cpu": [3, 3], "shared": [3, 1], "out": [4.0, 25.0]}
     )
     assert ported.claims(pairs)["verdict"].tolist() == ["trend", "trend"]
-    assert ported.claims(pairs[:1])["verdict"].tolist() == ["differs", "differs"]
+    near = pairs.assign(shared=3, out=4.0)
+    assert ported.claims(near)["verdict"].tolist() == ["differs", "differs"]
+    far = pairs.assign(shared=[1, 3], out=[40.0, 4.0])  # a count of operations is no device
+    assert ported.claims(far)["verdict"].tolist() == ["differs", "differs"]
+    assert ported.claims(pairs[:1]).empty
 
 
 def test_two_searches_compare_what_was_ported_with_what_was_evolved_there():

@@ -10,7 +10,7 @@ from qbench.hardware import device
 from qbench.parameters.pruning import FilterPruning
 from qbench.pruning import PruningError, measures, runs, strategies
 from qbench.pruning.shapes import published
-from qbench.studies import pruning, pruning_claims, pruning_tables
+from qbench.studies import pruning, pruning_claims, pruning_page, pruning_tables
 
 SMOKE = FilterPruning(iterations=2, seeds=[0, 1])
 
@@ -140,7 +140,7 @@ def test_claims_about_rankings_follow_the_numbers():
     better = {"qerror": 1.0, "l1": 0.5, "random": -2.0}
 
     def said(gains):
-        found = pruning_claims.of_rankings(made_up(p, gains), profile, "toy")
+        found = pruning_claims.of_rankings(made_up(p, gains), profile, "mnist5k")
         assert set(found["seeds"]) <= {"settled", "not settled", ""}
         return dict(zip(found["claim"], found["verdict"], strict=True))
 
@@ -186,6 +186,24 @@ def sensitivities(monkeypatch):
     monkeypatch.setattr(pruning.store, "run", lambda method, **how: method(**how))
 
 
+def test_courses_have_every_step_whether_accuracy_allows_it_or_not(
+    accuracies, sensitivities, monkeypatch
+):
+    monkeypatch.setattr(runs, "trainings", lambda specs, **_: [])
+    p = FilterPruning(iterations=3, strategies=[*strategies.STRATEGIES], tolerance=0, seeds=[0, 1])
+    found = pruning.courses(p)
+    assert (
+        found.groupby(["strategy", "seed"])["iteration"].apply(list).tolist() == [[0, 1, 2, 3]] * 6
+    )
+    assert found.loc[found["iteration"] == 0, "operations"].nunique() == 1
+    for _, rows in found.groupby(["strategy", "seed"]):
+        assert rows["filters"].is_monotonic_decreasing and rows["operations"].is_unique
+    shared = pruning_page.courses(found)
+    assert set(shared["of"]) == {"operations", "block RAM"} and len(shared) == 2 * 3 * 4
+    first = shared.groupby(["strategy", "of"])["left"].first()
+    assert first.tolist() == [100.0] * 6 and (shared["left"] <= 100).all()
+
+
 def test_every_strategy_stops_where_accuracy_does(accuracies, sensitivities):
     p = FilterPruning(iterations=3, strategies=[*strategies.STRATEGIES], tolerance=5, seeds=[0])
     found = pruning.compared(p).set_index("strategy")
@@ -194,7 +212,7 @@ def test_every_strategy_stops_where_accuracy_does(accuracies, sensitivities):
     assert found["iterations"].tolist() == [0, 2, 2, 2]
     for part in ("filters", "operations"):
         assert (found[part].iloc[1:] < found[part].iloc[0]).all(), part
-    claims = pruning_claims.of_strategies(found.reset_index(), "toy")["verdict"].tolist()
+    claims = pruning_claims.of_strategies(found.reset_index(), "mnist5k")["verdict"].tolist()
     parts = ["operations", "bram_thesis"]
     rows, best = found[parts], found.loc["resource-aware", parts]
     everywhere = (rows.iloc[1:] < rows.iloc[0]).all(axis=None)

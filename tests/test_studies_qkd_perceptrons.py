@@ -303,11 +303,14 @@ def test_lessons_tell_guessing_and_say_which_ranges_win():
     )
     last = text.split("\n")[-1]
     assert "at 1 of 2 bit widths" in last
-    assert "same ranges, at 1 bit (there 31.80 points)" in last
-    assert "learn the intervals at 1 bit (there 85.45 points)" in last
+    assert "same ranges, at 1 bit (31.80 points)" in last
+    assert "learn the intervals at 1 bit (85.45 points)" in last
     assert "at no bit width (0.80 points at most)" in last
     alone = judged.lessons(two[two["quantiser"] != "learnt"])
     assert "What to choose" not in alone and "learnt" not in alone
+    some = judged._down({1: 0.3, 2: 5.0, 3: 2.0, 4: np.nan})  # 1 bit guesses, 4 has no PTQ
+    assert some == "at 2 and 3 bits (5.00, 2.00 points)"
+    assert judged._down({1: np.nan}) == "at no bit width (0.00 points at most)"
 
 
 def test_lost_accuracy_is_paired_by_seed():

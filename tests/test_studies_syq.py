@@ -140,7 +140,7 @@ def test_methods_beside_tables_5_3_to_5_5(table):
 
 
 def test_claims_follow_the_numbers(table):
-    found = syq_claims.claims(table, "CIFAR-10").set_index("claim")
+    found = syq_claims.claims(table, "cifar10").set_index("claim")
     said = {name: found.loc[statement] for name, statement in names(found).items()}
     assert said["fine_beats_layer_wise"].verdict == "trend"
     assert said["fine_beats_layer_wise"].seeds == "settled"
@@ -149,7 +149,7 @@ def test_claims_follow_the_numbers(table):
     assert said["asymmetric_extra_operations"].verdict == "trend"
     worse = table.copy()
     worse.loc[worse.granularity == "layer", "test_error"] -= 10
-    again = syq_claims.claims(worse, "CIFAR-10").set_index("claim")
+    again = syq_claims.claims(worse, "cifar10").set_index("claim")
     known = names(again)
     assert again.loc[known["fine_beats_layer_wise"]].verdict == "differs"
     assert again.loc[known["ternary_8bit_best_all"]].verdict == "differs"  # TWN is layer-wise
@@ -166,13 +166,13 @@ def names(found):
 
 
 def test_claims_of_one_seed_settle_nothing(table):
-    found = syq_claims.claims(table[table.seed == 0], "CIFAR-10")
+    found = syq_claims.claims(table[table.seed == 0], "cifar10")
     assert set(found.seeds) == {"one seed: cannot tell", ""}
 
 
 def test_claims_need_their_trainings(table):
     alone = table[(table.method == "syq") & (table.granularity == "pixel")]
-    assert syq_claims.claims(alone, "CIFAR-10").empty
+    assert syq_claims.claims(alone, "cifar10").empty
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_volatile_curves_are_told_from_smooth_ones():
     words = "more volatile"
 
     def verdict(curves):
-        found = syq_claims.claims(made(), "", curves)
+        found = syq_claims.claims(made(), "cifar10", curves)
         return found[found["claim"].str.contains(words)]["verdict"].tolist()
 
     assert verdict(curves) == ["trend"]
@@ -250,7 +250,7 @@ def test_the_lessons_follow_the_numbers():
 def test_operations_are_compared_where_both_methods_were_trained():
     table = made()
     alone = table[table["method"] == "syq"].assign(network="resnet20")
-    found = syq_claims.claims(pd.concat([table, alone]), "")
+    found = syq_claims.claims(pd.concat([table, alone]), "cifar10")
     of = found[found["claim"].str.startswith("Asymmetric scaling adds")]
     assert of["verdict"].tolist() == ["trend"] and "ResNet" not in of["ours"].iloc[0]
 

@@ -218,7 +218,7 @@ def said(gains: Gains) -> str:
         names = [one[2] for one in (first, second)]
         if names[0] == names[1] or {first[3], second[3]} - {32, 8}:
             names = [f"{one[2]} A{one[3]}" for one in (first, second)]
-        words = f"{TITLES[first[1]]} on {written(first[0])} {gain.mean():+.2f}"
+        words = f"{TITLES[first[1]]} on {written(first[0])} {gain.mean():+z.2f}"
         pairs.setdefault(tuple(names), []).append(words)
     text = "; ".join(f"{one} over {two}: {', '.join(of)}" for (one, two), of in pairs.items())
     return f"{text} points"

@@ -12,7 +12,7 @@ from . import addnet_area as area
 from .addnet_claims import LIKE, RCCMS, AddnetJudge, Gains, said
 from .addnet_tables import order
 from .qkd_tables import clear
-from .words import counted
+from .words import counted, listed
 from .words import dataset as written
 
 
@@ -72,14 +72,14 @@ def _sets(sets: pd.DataFrame) -> str:
     return (
         f"**The sets.** {same.sum()} of {len(same)} sets of Table 6.2 follow exactly from Table "
         "6.3, once Topology B has its minus sign back; as printed there would be "
-        f"{_listed(printed)} coefficients instead of {_listed(mended['published'])}"
+        f"{listed(printed)} coefficients instead of {listed(mended['published'])}"
     )
 
 
 def _counts(numbers: pd.DataFrame) -> str:
     ours, printed = numbers.iloc[:-1], numbers.iloc[-1]
     hits = [name for name in RCCMS if (ours[name] == printed[name]).any()]
-    found = f"gives that of {_listed(hits)} alone" if hits else "gives any of the printed numbers"
+    found = f"gives that of {listed(hits)} alone" if hits else "gives any of the printed numbers"
     return (
         f"**How many sets.** {'One' if hits else 'None'} of {len(ours)} readings {found} of sets: "
         "the thesis does not print which mapping functions and shifts it combined"
@@ -92,7 +92,8 @@ def _distances(distances: pd.DataFrame) -> list[str]:
         of = rows.set_index("set")["divergence"]
         if {"3-Add", "unoptimised"} <= set(of.index):
             nearer = of["unoptimised"] < of["3-Add"]
-            line = f"**Weights of {task}.** The set that the thesis calls unoptimised is "
+            line = f"**Weights of {named(*task.split('/'))}.** The set that the thesis calls "
+            line += "unoptimised is "
             line += f"{'nearer' if nearer else 'farther'} ({of['unoptimised']:.2f} nats) than its "
             line += f"optimised 3-Add ({of['3-Add']:.2f})"
             if nearer:
@@ -145,14 +146,9 @@ def _area(p: AddNet, fabric: pd.DataFrame) -> list[str]:
     words = []
     for title, of in luts.items():
         less = [100 * (1 - of[name] / of["8-bit"]) for name in RCCMS]
-        words.append(f"{_listed(f'{one:.0f}' for one in less)} % against {title}")
+        words.append(f"{listed(f'{one:.0f}' for one in less)} % against {title}")
     line = f"**Area.** With {w} bits of input the 2-, 3- and 4-Add save {'; '.join(words)}"
     return [f"{line}. What a multiplier made of adders saves depends on what it replaces"]
-
-
-def _listed(values: Iterable[object]) -> str:
-    *others, last = map(str, values)
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _surely(judge: AddnetJudge, gains: Iterable[pd.Series]) -> str:

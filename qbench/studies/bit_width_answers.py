@@ -64,6 +64,8 @@ def _suffice(errors: Errors, dataset: str) -> Answer:
 
 
 def _catch_up(errors: Errors, dataset: str) -> Answer:
+    if errors.last <= EARLY[0]:
+        raise NotRun(f"No training is longer than {EARLY[0]} epochs.")
     first, last = (gap((2,), (3, *MANY), n)(errors, dataset) for n in (EARLY[0], errors.last))
     numbers = f"{_points(first)}, then {_points(last)} points{_settled(last)}"
     return bool(last.mean() < NOTICEABLE), numbers

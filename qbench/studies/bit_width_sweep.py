@@ -323,7 +323,7 @@ def lessons(runs: pd.DataFrame, tests: pd.DataFrame, noise: pd.Series) -> str:
             text += f", a new seed by {noise[name]:.2f} (median)"
             part = tests[tests["dataset"] == name]
             clear = part[part["clear"]]
-            alike = part[~part["clear"]]["weight_bits"].value_counts()
+            alike = part[~part["clear"] & (part["difference"] != 0)]["weight_bits"].value_counts()
             text += (
                 f". {len(clear)} of {len(part) - 1} configurations are clearly unlike the widest"
             )

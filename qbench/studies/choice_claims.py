@@ -141,6 +141,8 @@ def _why_none(every: Offer, dataset: str, device: str, p: Choice) -> str:
     if there:
         within = "" if device == CPU else f" within {100 * p.share:g} %"
         return f"none of {there} in real time{within}"
+    if not _stored(every, dataset):
+        return "no network of it is stored"
     why = "no latency was measured" if device == CPU else "none has a design"
     return f"none of {_stored(every, dataset)}: {why}"
 

@@ -24,6 +24,7 @@ from qbench.plots.bundle import as_json
 from . import choice
 from .choice import OBJECTIVES, PREFERRED, Wanted, fixed
 from .choice_networks import RESOURCES, Offer, candidates, missing, rates, words
+from .words import listed
 
 CHAPTER = "16_choice"
 SCRIPTS = ("choice.js", "choice-form.js")
@@ -116,10 +117,6 @@ def limit(name: str, value: float, device: str) -> str:
 def plain(value: float) -> str:
     """A number as it was typed, thousands separated, nine decimals at most."""
     return f"{value:,.9f}".rstrip("0").rstrip(".")
-
-
-def listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def amount(name: str, value: float, device: str) -> str:

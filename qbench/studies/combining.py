@@ -189,7 +189,7 @@ def answer(found: pd.DataFrame, p: Combining) -> str:
         return f"**Whether gains add up cannot be told** ({scale}): one seed has no noise to show."
     which = {one: list(found.loc[found["verdict"] == one, "name"]) for one in (ADD, MORE, LESS)}
     rows = [
-        f"{one.name} {one.departure:+.2f} ± {one.half:.2f} ({one.verdict})"
+        f"{one.name} {one.departure:+z.2f} ± {one.half:.2f} ({one.verdict})"
         for one in found.itertuples()
     ]
     if which[MORE] and which[LESS]:

@@ -105,7 +105,7 @@ def answer(found: pd.DataFrame, slope: pd.DataFrame) -> str:
         return "**No answer**: of chapter 8 nothing is stored that could be compared."
     more = slope[slope["verdict"] == "more"]
     lines = [
-        f"{one.line}: {one.slope:+.2f} ± {one.half:.2f} points each time that bits are halved, "
+        f"{one.line}: {one.slope:+z.2f} ± {one.half:.2f} points each time that bits are halved, "
         f"{_word(one.verdict)}"
         for one in slope.itertuples()
     ]
@@ -138,7 +138,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _signed(value: float, half: float) -> str:
-    return f"{value:+.2f}" + (f" ± {half:.2f}" if half == half else "")
+    return f"{value:+z.2f}" + (f" ± {half:.2f}" if half == half else "")
 
 
 def alone(found: pd.DataFrame) -> pd.DataFrame:

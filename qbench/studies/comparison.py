@@ -25,6 +25,7 @@ from qbench.studies.seeds import LEVEL, ONE_SEED, interval
 from . import comparison_costs as costs
 from .comparison_networks import METHODS, Asked, Trained
 from .comparison_readers import everything
+from .words import dataset as written
 
 KEYS = ["method", "chapter", "dataset", "name", "recipe"]
 #: What accuracy can be set against, and which way is better.
@@ -245,7 +246,8 @@ def methods(frame: pd.DataFrame) -> pd.DataFrame:
             | {"accuracy": part["accuracy"].max(), "throughput": part["throughput"].max()}
             | {"memory": part["memory"].min()}
         )
-    return pd.DataFrame(rows)
+    head = ["dataset", "method", "chapters", "networks", "trainings", "images", "epochs"]
+    return pd.DataFrame(rows, columns=[*head, "accuracy", "throughput", "memory"])
 
 
 def _range(values: pd.Series) -> str:
@@ -299,7 +301,9 @@ def _elsewhere(frame: pd.DataFrame, p: Comparison) -> list[dict[str, Any]]:
         images: dict[str, int] = {}
         for one in there:
             images[one.dataset] = max(one.images, images.get(one.dataset, 0))
-        words = " and ".join(f"{name} (up to {most:,} images)" for name, most in images.items())
+        words = " and ".join(
+            f"{written(name)} (up to {most:,} images)" for name, most in images.items()
+        )
         why = f"trained on {words} alone" if words else "no training of it is stored"
         rows.append(
             {"dataset": "all of these", "missing": "all of it", "why": why}

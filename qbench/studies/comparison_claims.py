@@ -14,6 +14,7 @@ from qbench.studies.folding import STEWART, Setup
 from qbench.studies.folding_claims import DIGIT
 
 from .comparison import COSTS, ONE_SEED, TITLES, contributions, front, shown
+from .words import dataset as written
 
 SWEEP, EVOLVED = "bit-width sweep", "evolved"
 PLANES = ("throughput", "lut")  # in which a compromise of the sweep is looked for
@@ -88,7 +89,8 @@ def _of_quantisation(swept: pd.DataFrame) -> Rows:
         return rows
     bits = found[["weight_bits", "act_bits"]].to_numpy()
     ours = "; ".join(
-        f"{r.dataset}, {TITLES[r.plane]}: W{r.weight_bits}A{r.act_bits}" for r in found.itertuples()
+        f"{written(r.dataset)}, {TITLES[r.plane]}: W{r.weight_bits}A{r.act_bits}"
+        for r in found.itertuples()
     )
     why = "where the compromise lies depends on what accuracy is set against"
     for name, holds in (
@@ -181,7 +183,7 @@ def lessons(frame: pd.DataFrame, p: Comparison) -> str:
         said = ", ".join(f"{name} {count}" for name, count in of["overall"].items() if count)
         best = part.loc[part["accuracy"].idxmax()]
         lines.append(
-            f"* **{dataset}**: the most accurate of {len(part)} networks is {best['network']} "
+            f"* **{written(dataset)}**: the most accurate of {len(part)} networks is {best['network']} "
             f"({best['method']}), {best['accuracy']:.2f} %. "
             + (
                 f"On the front of accuracy, throughput and LUTs together: {said}."

@@ -16,6 +16,7 @@ from .comparison_claims import SWEEP, compromises
 from .comparison_costs import FLOAT, operation
 from .comparison_networks import MIXED
 from .words import counted
+from .words import dataset as written
 
 KILO, MICRO = 1e3, 1e-6
 SHOWN = {"memory": KILO, "energy": MICRO}  # bytes in kB, joules in µJ
@@ -106,7 +107,7 @@ def figure(frame: pd.DataFrame, dataset: str, p: Comparison) -> go.Figure | None
 def caption(figure: go.Figure, frame: pd.DataFrame, dataset: str, p: Comparison) -> str:
     """What `figure` shows, and where real time is, whose line is left out far from all points."""
     words = (
-        f"Test accuracy of the networks of {dataset} against the cost chosen above. Networks "
+        f"Test accuracy of the networks of {written(dataset)} against the cost chosen above. Networks "
         f"without that cost: under “What is left out, and why”. FPGA, by models: {described(p)}."
     )
     rates = frame.loc[frame["dataset"] == dataset, "throughput"]

@@ -26,6 +26,7 @@ from .devices_tables import (
     over_batches,
     plain_beside_ours,
 )
+from .words import counted
 
 CPU, FLOAT, INT, GPU = "CPU, PyTorch eager", "CPU, best float32", "QCPU, best int8", "GPU, best"
 MEANT = {CPU: "plain PyTorch", INT: "best int8"}  # of which a claim about batches is judged
@@ -282,6 +283,13 @@ def _listed(values: Mapping[str, Any], words: str) -> str:
     return ", ".join(f"{title(name)} {words.format(value)}" for name, value in values.items())
 
 
+def _quicker(ratio: float) -> str:
+    """How much quicker int8 is with one image; empty where no single image was timed."""
+    if math.isnan(ratio):
+        return ""
+    return f"With one image the best int8 is {ratio:.2f} times as quick as the best float32. "
+
+
 def _busy(found: Found) -> list[str]:
     """Which networks were timed while the machine had other work, by the number of threads."""
     waited = found.speeds.groupby(["network", "threads"], sort=False)["waited"].median()
@@ -289,7 +297,7 @@ def _busy(found: Found) -> list[str]:
     if waited.empty:
         return []
     words = ", ".join(
-        f"{title(name)} with {threads} thread{'s' * (threads > 1)} {100 * share:.0f} %"
+        f"{title(name)} with {counted(threads, 'thread')} {100 * share:.0f} %"
         for (name, threads), share in waited.items()
     )
     return [
@@ -308,8 +316,7 @@ def lessons(found: Found, p: Devices) -> str:
         lines.append(
             f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
             f"throughput of plain PyTorch, and the best int8 {row['int8 / float32']:.2f} times "
-            f"that of the best float32. With one image the best int8 is "
-            f"{row['int8 / float32, latency']:.2f} times as quick as the best float32. Int8 by "
+            f"that of the best float32. {_quicker(row['int8 / float32, latency'])}Int8 by "
             f"{row['int8 by']}."
             if not math.isnan(row["int8 / float32"])
             else f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "

@@ -371,8 +371,3 @@ def dpu_shares() -> pd.DataFrame:
     names = {"lut": "look-up tables", "bram": "block RAM", "dsp": "DSPs"}
     found = dpu.utilisation().rename(columns={"with_softmax": "with softmax", "quantity": "what"})
     return found.assign(what=found["what"].map(names))
-
-
-def dpu_claims() -> pd.DataFrame:
-    """`dpu.claims`: the claims that resources decide."""
-    return dpu.claims()

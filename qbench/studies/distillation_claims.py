@@ -12,6 +12,7 @@ from qbench.data import specs
 from qbench.studies.bit_width_claims import chance
 from qbench.studies.distillation import PAIRS, title
 from qbench.studies.seeds import LEVEL, ONE_SEED, interval, paired
+from qbench.studies.words import dataset as written
 
 STEWART = "stewart2021"
 PLAIN = (np.inf, np.inf)  # stands for the student without a teacher in an index of (α, T)
@@ -131,7 +132,7 @@ def claims(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
             sure = n.surely_helps > 0 if n.helps else n.surely_hurts == n.all
             judge("some_distillation_helps_resnet8x4", n.helps > 0, sure, n.words)
             found = {"α": trend(runs, pair, "alpha"), "T": trend(runs, pair, "temperature")}
-            words = ", ".join(f"{of} ρ {rho:+.2f} (p {p:.2g})" for of, (rho, p) in found.items())
+            words = ", ".join(f"{of} ρ {rho:+z.2f} (p {p:.2g})" for of, (rho, p) in found.items())
             holds = not any(p < LEVEL for _, p in found.values())
             words = f"Spearman's correlation of the error with {words}"
             judge("no_trend_in_distillation_parameters", holds, True, words)
@@ -159,7 +160,7 @@ class Counts:
         difference, effect = table["difference"], table["effect"]
         helps, hurts = int((difference < 0).sum()), int((difference > 0).sum())
         surely = [int((effect == name).sum()) for name in ("helps", "hurts")]
-        span = f"from {difference.min():+.2f} to {difference.max():+.2f} points"
+        span = f"from {difference.min():+z.2f} to {difference.max():+z.2f} points"
         if table["p"].notna().any():
             words = (
                 f"{helps} of {len(table)} combinations lower the error ({surely[0]} clearly), "
@@ -181,7 +182,7 @@ def _row(
 ) -> dict[str, Any]:
     seeds = errors_of(runs, pair).shape[1]
     asked = "CIFAR10" if pair == next(iter(PAIRS)) else "CIFAR100"
-    why = f"theirs: {asked}, 30 epochs on all images; ours: {dataset}, at the scale of this page"
+    why = f"theirs: {asked}, 30 epochs on all images; ours: {written(dataset)}, at the scale of this page"
     row = reference.claim(STEWART, name, holds=holds, ours=f"{title(pair)}: {words}", why=why)
     settled = "settled" if sure else "not settled"
     return row | {"seeds": ONE_SEED if seeds < 2 else settled}

@@ -15,6 +15,7 @@ from . import evolution as study
 from .evolution_found import Found, as_quick, dominating
 from .evolution_networks import MACS, ROUNDS, SPACES
 from .evolution_tables import amount
+from .words import counted
 
 STEWART = "stewart2021"
 MODEST = 1.38  # times the baseline's latency: the abstract's 38 % more
@@ -99,7 +100,8 @@ def _slower(found: Found, name: str, how_many: int) -> dict[str, Any]:
     slower = ~as_quick(best, found.baseline)
     times = best.latency_ms / found.baseline.latency_ms
     ours = (
-        "of the last population, the most accurate by validation error take "
+        f"of the last population, the {counted(len(best), 'network')} with the least validation "
+        f"error take{'s' * (len(best) == 1)} "
         f"{', '.join(f'{one:.2f}' for one in times)} times as long as the baseline"
     )
     return reference.claim(STEWART, name, holds=bool(slower.all()), ours=ours, why=_where(found))
@@ -295,7 +297,7 @@ def lessons(found: Found, random: pd.DataFrame | None) -> str:
         lines.append(
             f"* With as many networks, NSGA-II dominates {ends['NSGA-II']:.1f} and random search "
             f"{ends['random']:.1f} (baseline latencies × points): "
-            f"{100 * (ends['NSGA-II'] / ends['random'] - 1):+.1f} %. One search of each: another "
+            f"{100 * (ends['NSGA-II'] / ends['random'] - 1):+z.1f} %. One search of each: another "
             "seed may change their order."
         )
     measured = found.again.dropna(subset=["within"])

@@ -159,7 +159,7 @@ def compared(found: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
     """`versus` as the page shows it."""
     if found.empty:
         return pd.DataFrame({"note": ["No mixed network of the front was trained to its end."]})
-    difference = found["difference"].map("{:+.2f}".format)
+    difference = found["difference"].map("{:+z.2f}".format)
     if len(p.seeds) > 1:
         difference += found["half"].map(" ± {:.2f}".format)
     return pd.DataFrame(
@@ -190,7 +190,7 @@ def conclusion(found: pd.DataFrame, p: MixedPrecision) -> str:
         rows = [
             f"at {cost_of(p, one.cost)} {one.network} has a test error of {one.test_error:.2f} %, "
             f"{one.rival} at {cost_of(p, one.rival_cost)} one of {one.rival_error:.2f} %: "
-            f"{one.difference:+.2f} ± {one.half:.2f} points (the cheapest homogeneous network as "
+            f"{one.difference:+z.2f} ± {one.half:.2f} points (the cheapest homogeneous network as "
             f"good: {_as_good(one, p)})"
             for one in better.itertuples()
         ]
@@ -212,7 +212,7 @@ def conclusion(found: pd.DataFrame, p: MixedPrecision) -> str:
         return f"{text}: one seed cannot tell a difference from noise."
     return (
         f"{text}. The largest difference is that of {best['network']} at "
-        f"{cost_of(p, best['cost'])} from {best['rival']}: {best['difference']:+.2f} ± "
+        f"{cost_of(p, best['cost'])} from {best['rival']}: {best['difference']:+z.2f} ± "
         f"{best['half']:.2f} points{seeds}, {len(found)} networks compared."
     )
 
@@ -267,7 +267,7 @@ def claims(profile: pd.DataFrame, p: MixedPrecision) -> pd.DataFrame:
     if len(rows) < 2:
         return pd.DataFrame({"note": ["No claim: fewer than two layers were lowered to 1 bit."]})
     enough = _by_chance(rows["error"], p)
-    lost = ", ".join(f"{row.layer} {row.lost:+.2f}" for row in rows.itertuples())
+    lost = ", ".join(f"{row.layer} {row.lost:+z.2f}" for row in rows.itertuples())
     row = reference.claim(
         STEWART,
         "binarised_layers_differ",
@@ -305,8 +305,8 @@ def lessons(
         seeds = len(p.search_seeds)
         lines.append(
             f"* **Profile**: with {_few(p)} in one layer alone, most accuracy goes in {hurt} "
-            f" ({most:+z.2f} points of validation error), least in {calm} "
-            f"({least:+z.2f}). Mean over {seeds} seed{'s' * (seeds > 1)}; by chance two errors "
+            f"({most:+z.2f} points of validation error), least in {calm} "
+            f"({least:+z.2f}). Mean over {words.counted(seeds, 'seed')}; by chance two errors "
             f"of that size differ by up to {_by_chance(fewest['error'], p):.2f}."
         )
         dear = fewest.loc[fewest["saved"].idxmax()]

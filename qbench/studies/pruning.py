@@ -174,6 +174,31 @@ def plans(p: FilterPruning, seed: int) -> dict[str, list[dict[str, int]]]:
     }
 
 
+def courses(p: FilterPruning, *, title: str = "strategies") -> pd.DataFrame:
+    """Every pruning of every strategy, whether accuracy allows it or not: a row a training.
+
+    Columns: `strategy` and `seed`, `iteration` (0: not pruned yet), and as in `compared`
+    `valid_error`, `test_error`, `pruning_tables.costs` and `frame_rate`.
+    """
+    chains = {
+        (name, seed): runs.chain(
+            first_training(p, p.weights[0], seed), plan, p.rankings[0], epochs=retraining(p)
+        )
+        for seed in p.seeds
+        for name, plan in plans(p, seed).items()
+    }
+    every = [spec for chain in chains.values() for spec in chain]
+    runs.trainings(every, at_once=p.workers, title=title)
+    rows = []
+    for (name, seed), chain in chains.items():
+        fixed = resources.quickest(runs.hardware_of(chain[0]), on=p.device, mmv=p.mmv).interval
+        for step, spec in enumerate(chain):
+            row = {"strategy": name, "seed": seed, "iteration": step}
+            row |= {"valid_error": runs.error_of(spec)} | _outcome(p, spec, fixed)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def compared(p: FilterPruning) -> pd.DataFrame:
     """Figures 4.6 and 4.7 for ours: each strategy pruned as long as accuracy allows.
 

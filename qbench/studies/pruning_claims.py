@@ -147,9 +147,9 @@ def _designs() -> list[dict]:
             FARAONE,
             "tinyyolo_resources_down",
             holds=falls,
-            ours=f"LUTs {100 * (pruned['ours_lut'] / yolo['ours_lut'] - 1):+.0f}%, BRAMs "
-            f"{100 * (pruned['ours_bram'] / yolo['ours_bram'] - 1):+.0f}%, DSPs "
-            f"{100 * (pruned['ours_dsp'] / yolo['ours_dsp'] - 1):+.0f}%",
+            ours=f"LUTs {100 * (pruned['ours_lut'] / yolo['ours_lut'] - 1):+z.0f}%, BRAMs "
+            f"{100 * (pruned['ours_bram'] / yolo['ours_bram'] - 1):+z.0f}%, DSPs "
+            f"{100 * (pruned['ours_dsp'] / yolo['ours_dsp'] - 1):+z.0f}%",
             erratum=slip,
         ),
         _claim("frequency_gain_max", None, "not estimated", why="clocks need place and route"),
@@ -186,7 +186,7 @@ def of_rankings(found: pd.DataFrame, profile: pd.DataFrame, dataset: str) -> pd.
         best = max(gains, key=lambda one: one.mean())
         mean, half = interval(best.dropna())
         spread = f" ± {half:.2f}" if half == half else ""  # NaN with one seed
-        words = f"best gain up to {LOW}% pruned: {mean:+.2f}{spread} points"
+        words = f"best gain up to {LOW}% pruned: {mean:+z.2f}{spread} points"
         judge.say("low_pruning_improves_accuracy", judge.some(gains), words)
     others = [(key, (key[0], name, key[2])) for key in errors for name in ("l1", "l2", "random")]
     beats = {(key, other): judge.gain(key, other) for key, other in others if judge.has(other)}
@@ -274,14 +274,14 @@ def _rankings(found: pd.DataFrame) -> list[str]:
     beside = "retrained as often" if controlled(found) else "as it was"
     for weights, of in judge.ours.groupby("weights"):
         keys = {key[1]: key for key in of.index if key[2] == last}
-        words = [f"{RANKINGS[one]} {of.loc[key].mean():+.2f}" for one, key in keys.items()]
+        words = [f"{RANKINGS[one]} {of.loc[key].mean():+z.2f}" for one, key in keys.items()]
         line = f"* **Rankings, {weights} weights.** With {share:.0f} % of the filters of the "
         line += f"ranked layers gone, test accuracy beside the unpruned network {beside}, in "
         line += f"points: {', '.join(words)}."
         others = {"random": "chance", "l1": RANKINGS["l1"]}
         for other in [one for one in others if {"qerror", one} <= set(keys)]:
             gain = judge.gain(keys["qerror"], keys[other])
-            line += f" Quantisation error over {others[other]} {gain.mean():+.2f}: "
+            line += f" Quantisation error over {others[other]} {gain.mean():+z.2f}: "
             line += f"{_surely(judge, gain)}."
         lines.append(line)
     if controlled(found):
@@ -289,7 +289,7 @@ def _rankings(found: pd.DataFrame) -> list[str]:
             index=["weights", "iteration"], columns="seed", values="test_error"
         )
         more = {one: rows.iloc[0] - rows.iloc[-1] for one, rows in errors.groupby("weights")}
-        words = ", ".join(f"{one} {gain.mean():+.2f}" for one, gain in more.items())
+        words = ", ".join(f"{one} {gain.mean():+z.2f}" for one, gain in more.items())
         lines.append(
             "* **Retraining alone.** What as many epochs more do to the accuracy of networks that "
             f"lose nothing, in points: {words}."
@@ -320,9 +320,9 @@ def _strategies(compared: pd.DataFrame) -> str:
     for name in [one for one in STRATEGIES if one in means.index]:
         one = means.loc[name]
         parts.append(
-            f"{STRATEGIES[name]} {one['iterations']:.3g} prunings, which leave "
+            f"{STRATEGIES[name]} {one['iterations']:.2g} prunings, which leave "
             f"{100 * one['operations'] / first['operations']:.0f} % of the operations, "
-            f"{one['test_error'] - first['test_error']:+.2f} points of test error"
+            f"{one['test_error'] - first['test_error']:+z.2f} points of test error"
         )
     return f"* **Strategies, trained.** Within the tolerance: {'; '.join(parts)}."
 
@@ -333,7 +333,7 @@ def _deployed(deployed: pd.DataFrame) -> str:
     rate, folded = (after[one] / before[one] for one in ("frame_rate", "folded_frame_rate"))
     cause = deployed.loc[deployed["network"] == "original", "bottleneck"].mode().iloc[0]
     line = f"* **On the device.** The quickest design of the pruned network is {rate:.2f} times as "
-    line += f"fast, with {after['test_error'] - before['test_error']:+.2f} points of test error. "
+    line += f"fast, with {after['test_error'] - before['test_error']:+z.2f} points of test error. "
     line += f"Folded a pixel at a time it is {folded:.2f} times as fast"
     if folded == 1:
         line += f": {cause} is the slowest there, and its cycles do not depend on its filters"
@@ -377,4 +377,4 @@ def _roughly(name: str, ours: float, else_why: str) -> dict:
 
 def _range(gains: list[pd.Series], what: str) -> str:
     means = [one.mean() for one in gains]
-    return f"{what}: {min(means):+.2f} to {max(means):+.2f} points"
+    return f"{what}: {min(means):+z.2f} to {max(means):+z.2f} points"

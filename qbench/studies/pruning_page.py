@@ -238,7 +238,7 @@ def beside_figures(found: pd.DataFrame, profile: pd.DataFrame) -> pd.DataFrame:
         if errors:
             best = max(errors, key=lambda key: ours.loc[key].mean())
             mean, half = interval(ours.loc[best].dropna())
-            said = f"{mean:+.2f}" + (f" ± {half:.2f}" if half == half else "")
+            said = f"{mean:+z.2f}" + (f" ± {half:.2f}" if half == half else "")
             row = {"where": "Figure 4.3", "quantity": "best gain by quantisation error (points)"}
             row |= {"weights": weights, "published": f"+{printed['qerror_gain']:.1f}"}
             row |= {"ours": said, "verdict": "trend" if mean > 0 else "differs"}
@@ -259,6 +259,22 @@ def _note(names: tuple[str, ...], row: dict[str, str]) -> None:
     why = f"{row['weights']} weights of a small network"
     for name in names:
         ledger.claim(FARAONE, name, ours=row["ours"], verdict=row["verdict"], why=why)
+
+
+def courses(found: pd.DataFrame) -> pd.DataFrame:
+    """`pruning.courses` for the page: error against what is left, a row a strategy and step.
+
+    Columns: `strategy` (as on the page), `of` (what is left: operations, block RAM), `left` (% of
+    the unpruned network's, mean over seeds), `test_error` (%, mean) with `low` and `high` of seeds.
+    """
+    parts, errors = [], over_seeds(found, ["strategy", "iteration"])
+    for column, of in (("operations", "operations"), ("bram18", "block RAM")):
+        whole = found.groupby(["strategy", "seed"])[column].transform("first")
+        left = found.assign(left=100 * found[column] / whole)
+        means = left.groupby(["strategy", "iteration"], as_index=False, sort=False)["left"].mean()
+        parts.append(means.merge(errors, on=["strategy", "iteration"]).assign(of=of))
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.assign(strategy=rows["strategy"].map(STRATEGIES))
 
 
 def strategies_of_ours(compared: pd.DataFrame) -> pd.DataFrame:
@@ -327,9 +343,9 @@ def effects(before_after: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for column, (design, quantity) in shown.items():
         first, last = means.loc["original", column], means.loc["pruned", column]
-        change = f"{100 * (last / first - 1):+.1f} %" if first else ""
+        change = f"{100 * (last / first - 1):+z.1f} %" if first else ""
         if column == "test_error":
-            change = f"{last - first:+.2f} points"
+            change = f"{last - first:+z.2f} points"
         row = {"design": design, "quantity": quantity, "original": first, "pruned": last}
         rows.append(row | {"change": change})
     return pd.DataFrame(rows)

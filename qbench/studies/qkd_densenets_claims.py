@@ -17,6 +17,7 @@ from .qkd_densenets import DISTILLED, MODIFIED, TITLES, described, title, traine
 from .qkd_tables import KEYS, THESIS, VAILAKIS, accuracies, clear, noise, recommended
 from .qkd_tables import published as published_in
 from .verdicts import Judge, said
+from .words import counted
 
 TABLES = {"cifar10": ("5_5", "5_10", "5_12", "5_13", "5_15"), "cifar100": ("5_6", "5_10", "5_16")}
 FORMS = {"cifar10": "table_6_1", "cifar100": "table_6_2"}
@@ -233,7 +234,7 @@ def _form_claims(judge: Judge, p: DenseNetQkd) -> None:
     keys = {n: [(n + form, "baseline", 32, -1.0) for form in (MODIFIED, "")] for n in TITLES}
     gaps = {TITLES[n]: judge.gain(*both) for n, both in keys.items() if judge.has(*both)}
     if gaps:
-        words = ", ".join(f"{name} {gap.mean():+.2f}" for name, gap in gaps.items())
+        words = ", ".join(f"{name} {gap.mean():+z.2f}" for name, gap in gaps.items())
         comparable = judge.every([gap + 1 for gap in gaps.values()])
         words = f"modified minus original: {words} points"
         judge.say("modified_densenet_is_comparable", comparable, words)
@@ -248,14 +249,14 @@ def lessons(table: pd.DataFrame, p: DenseNetQkd) -> str:
         ours = accuracies(rows, quantiser)
         keys = {method: (p.student, method, bits, -1.0) for method in METHODS}
         of = {method: ours.loc[key] for method, key in keys.items() if key in ours.index}
-        head = f"* **{bits} bit{'s' * (bits > 1)}, {NAMED[quantiser]}.**"
+        head = f"* **{counted(bits, 'bit')}, {NAMED[quantiser]}.**"
         if not {"ptq", "qat"} <= of.keys():
             lines.append(f"{head} PTQ or QAT diverged, and nothing can be said of what it wins.")
             continue
         lost, won = float32 - of["ptq"], of["qat"] - of["ptq"]
         text = (
-            f"{head} PTQ has {of['ptq'].mean():.2f} %, {-lost.mean():+.2f} points beside float32; "
-            f"QAT {of['qat'].mean():.2f} %, {won.mean():+.2f} beside PTQ."
+            f"{head} PTQ has {of['ptq'].mean():.2f} %, {-lost.mean():+z.2f} points beside float32; "
+            f"QAT {of['qat'].mean():.2f} %, {won.mean():+z.2f} beside PTQ."
         )
         lines.append(f"{text} {_best(rows, p, of, noise(table))}")
     lines.append(_doubt(p, float32))
@@ -268,10 +269,12 @@ def _best(rows: pd.DataFrame, p: DenseNetQkd, of: Mapping[str, pd.Series], sprea
     best = next(method for method in of if METHODS[method] == name)
     text = f"Best by validation error is {name} with {of[best].mean():.2f} %"
     if best in ("ptq", "qat", "long qat"):
-        return f"{text}: no training with a teacher has a lower one."
+        lost = any(values.isna().any() for values in of.values())
+        whole = " of those that no seed made diverge" if lost else ""
+        return f"{text}: no training with a teacher has a lower one{whole}."
     rival = "long qat" if "long qat" in of else "qat"
     lead = of[best] - of[rival]
-    text += f", {lead.mean():+.2f} points beside {METHODS[rival]}"
+    text += f", {lead.mean():+z.2f} points beside {METHODS[rival]}"
     if rival == "qat":
         text += ", which had fewer epochs: how much of that is the teacher's, this page cannot tell"
     elif len(lead) > 1:
@@ -288,6 +291,6 @@ def _doubt(p: DenseNetQkd, float32: pd.Series) -> str:
         f"* **What is left open.** Of {images:,} test images, two equally good networks differ by "
         f"up to {counted:.2f} points by chance"
     )
-    if len(p.seeds) > 1:
-        return f"{text}; means of {len(p.seeds)} seeds by less."
+    if (seeds := float32.notna().sum()) > 1:
+        return f"{text}; means of {seeds} seeds by less."
     return f"{text}, and another seed may move a training by more: there is one here."

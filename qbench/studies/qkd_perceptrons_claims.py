@@ -1,7 +1,6 @@
 """Chapter 08: ours beside the thesis' tables, differences beside what seeds do, and its claims."""
 
 from collections.abc import Mapping
-from itertools import takewhile
 
 import pandas as pd
 
@@ -10,6 +9,7 @@ from .qkd_perceptrons import STUDENT, TEACHER, TITLES, TUTOR
 from .qkd_tables import accuracies, clear, noise, ptq_noise, recommended
 from .qkd_tables import published as published_in
 from .verdicts import Judge, said
+from .words import counted, together
 
 WIDTHS = (8, 4, 3, 2, 1)
 GUESSING = 11.5  # %: the most frequent digit alone is 11.35 % of MNIST's test images
@@ -186,7 +186,7 @@ def lessons(table: pd.DataFrame) -> str:
     for bits, row in best.iterrows():
         ranges = " ".join(_trained(ours, bits, name, spread) for name, ours in by.items())
         lines.append(
-            f"* **{bits} bit{'s' * (bits > 1)}.** {ranges} Best by validation error: "
+            f"* **{counted(bits, 'bit')}.** {ranges} Best by validation error: "
             f"{row['best'].replace(',', '')} with {NAMED[row['ranges']]}, "
             f"{row['test accuracy (%)']:.2f} %."
         )
@@ -202,14 +202,16 @@ def _trained(ours: pd.DataFrame, bits: int, ranges: str, spread: float) -> str:
         for method in QUANTISED
         if (key := (STUDENT, method, bits, -1)) in ours.index
     }
-    guess = [method for method, value in of.items() if value.median() < GUESSING]
+    if not of:
+        return ""
+    guess = [method for method, value in of.items() if value.mean() < GUESSING]
     alone = " (no better than guessing)" if len(guess) < len(of) else ""
     said = ", ".join(
         f"{METHODS[method].replace(',', '')} {value.mean():.2f} %{alone * (method in guess)}"
         for method, value in of.items()
     )
     text = f"With {NAMED[ranges]}: {said}"
-    if of and not alone:
+    if not alone:
         return f"{text}; none of them is better than guessing one class in ten."
     if {"qkd", "long qat"} <= of.keys():
         gain = of["qkd"] - of["long qat"]
@@ -249,9 +251,10 @@ def _what_matters(table: pd.DataFrame, by: Mapping[str, pd.DataFrame], best: pd.
 
 
 def _down(points: Mapping[int, float]) -> str:
-    """From which bit width down all of these differences are above a point, in words."""
-    found = list(takewhile(lambda bits: points[bits] > 1, sorted(points)))
+    """At which bit widths these differences are above a point, in words; NaN is not known."""
+    known = {bits: gain for bits, gain in points.items() if gain == gain}
+    found = sorted(bits for bits, gain in known.items() if gain > 1)
     if not found:
-        return f"at no bit width ({max(points.values(), default=0.0):.2f} points at most)"
-    many = f"from {found[-1]} bits down" if found[-1] > 1 else "at 1 bit"
-    return f"{many} (there {points[found[-1]]:.2f} points)"
+        return f"at no bit width ({max(known.values(), default=0.0):.2f} points at most)"
+    gains = ", ".join(f"{known[bits]:.2f}" for bits in found)
+    return f"at {together(found)} bit{'s' * (found != [1])} ({gains} points)"

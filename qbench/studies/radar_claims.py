@@ -89,7 +89,7 @@ def gains(scored: pd.DataFrame, configurations: Sequence[Bits]) -> pd.Series:
 
 def _first_step(scored: pd.DataFrame) -> Found:
     found = gains(scored, _family(WEIGHTS))
-    said = ", ".join(f"{step} {gain:+.3f}" for step, gain in found.items())
+    said = ", ".join(f"{step} {gain:+z.3f}" for step, gain in found.items())
     return said, bool(found.iloc[0] > found.iloc[1:].max())
 
 
@@ -194,7 +194,7 @@ def errata(values: pd.DataFrame, reading: str) -> pd.DataFrame:
     steps = [gains(scored, [(weight, act) for weight in (1, 3, 6, 8)]) for act in (3, 4)]
     said = {
         "radar_activation_bits_three_or_four": "; ".join(
-            ", ".join(f"{step} {gain:+.3f}" for step, gain in found.items()) for found in steps
+            ", ".join(f"{step} {gain:+z.3f}" for step, gain in found.items()) for found in steps
         ),
         "linear_series_ends_at_seven_bits": _each(
             scored, [(one, one) for one in range(2, 9)], 0.75

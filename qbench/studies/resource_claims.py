@@ -145,7 +145,7 @@ def equal_width_claims(networks: pd.DataFrame, on: str | Device) -> pd.DataFrame
                 "logic_faster_than_linear_above_six_bits",
                 all(beyond > STRAIGHT for _, beyond in fits.values()),
                 "; ".join(
-                    f"{LABELS[n]} at 8 bits {beyond:+.0f} % off that line"
+                    f"{LABELS[n]} at 8 bits {beyond:+z.0f} % off that line"
                     for n, (_, beyond) in fits.items()
                 ),
                 f"more than {STRAIGHT} % above was required",
@@ -159,7 +159,7 @@ def equal_width_claims(networks: pd.DataFrame, on: str | Device) -> pd.DataFrame
             _row(
                 "bram_jumps_at_high_bits",
                 steps[8] >= 2 * steps.loc[3:7].max(),
-                f"{steps[8]:+.0f} BRAM18 from 7 to 8 bits, at most {steps.loc[3:7].max():+.0f} a "
+                f"{steps[8]:+z.0f} BRAM18 from 7 to 8 bits, at most {steps.loc[3:7].max():+z.0f} a "
                 "bit before",
                 "twice the largest step before was required",
                 DUCASSE,

@@ -76,13 +76,13 @@ def _threshold_claims(judge: SparseJudge, curves: pd.DataFrame) -> None:
     of = {eta: rows.pivot(index="epoch", columns="seed", values="valid_error")
           for eta, rows in curves.groupby("eta")}  # fmt: skip
     start = of[high].iloc[0] - of[low].iloc[0]
-    words = f"{start.mean():+.2f} points after the first epoch, η = {high:.2g} over {low:.2g}"
+    words = f"{start.mean():+z.2f} points after the first epoch, η = {high:.2g} over {low:.2g}"
     judge.say("high_threshold_starts_worse", judge.every([start]), words)
     later = of[high].mean() - of[low].mean()
-    words = f"{later.mean():+.2f} points on average over the epochs"
+    words = f"{later.mean():+z.2f} points on average over the epochs"
     judge.say("high_threshold_slower", judge.every([later]), words)
     end = of[high].min() - of[low].min()
-    words = f"{end.mean():+.2f} points between the best epochs; the same is ±{SIMILAR} here"
+    words = f"{end.mean():+z.2f} points between the best epochs; the same is ±{SIMILAR} here"
     same = judge.every([SIMILAR - end, SIMILAR + end])
     judge.say("high_threshold_same_final_error", same, words)
 
@@ -95,7 +95,7 @@ def sparsity_is_limited(judge: SparseJudge) -> None:
     best = min(plain, key=means.get)
     lost = judge.gain(last, best)
     words = (
-        f"unpruned, {judge.zeros.loc[last].mean():.1f} % zeros cost {lost.mean():+.2f} points over "
+        f"unpruned, {judge.zeros.loc[last].mean():.1f} % zeros cost {lost.mean():+z.2f} points over "
         f"the best, which has {judge.zeros.loc[best].mean():.1f} %"
     )
     judge.say("sparsity_before_pruning_limited", judge.every([lost]), words)
@@ -105,7 +105,7 @@ def _l2_claims(judge: SparseJudge, histograms: pd.DataFrame, eta: float) -> None
     first, with_l2 = ("first", eta, -1.0), ("l2", eta, -1.0)
     if judge.has(first, with_l2):
         gain = judge.sparser(with_l2, first)
-        words = f"{gain.mean():+.1f} points of zeros"
+        words = f"{gain.mean():+z.1f} points of zeros"
         judge.say("l2_more_zeros", judge.every([gain], spread=0.0), words)
     middle = ((histograms["low"] + histograms["high"]) / 2).abs()
     outer = histograms[middle > 1 - NEAR].groupby(["training", "seed"])["share"].sum()
@@ -299,7 +299,7 @@ def price(table: pd.DataFrame, sparse: tuple, dense: list[tuple]) -> list[str]:
             f"* **At least {ZEROS:g} % zeros {_with(sparse)} L2, within {WITHIN} points of the "
             f"{ROLES[key[0]]}?** {'Yes' if reached else 'No'}{_which(sparse)}: {share:.1f} % zeros "
             f"and an error of {ours.loc[sparse].mean():.2f} % against {ours.loc[key].mean():.2f} "
-            f"%, {cost.mean():+.2f} points; {sure}."
+            f"%, {cost.mean():+z.2f} points; {sure}."
         )
     return lines
 
@@ -326,7 +326,7 @@ def _as_printed(judge: SparseJudge) -> bool:
 
 def _over(keys: list[Key], lost: list[pd.Series]) -> str:
     said = ", ".join(
-        f"{one.mean():+.2f} at η = {key[1]:g}, σ = {key[2]:g}"
+        f"{one.mean():+z.2f} at η = {key[1]:g}, σ = {key[2]:g}"
         for key, one in zip(keys, lost, strict=True)
     )
     return f"points of error over σ = η: {said}"

@@ -53,7 +53,7 @@ def _threshold_claims(judge: SparseJudge) -> None:
         gains = {key: judge.gain(binary, key) for key in others}
         best = max(gains, key=lambda key: gains[key].mean())
         words = ", ".join(
-            f"{one.mean():+.2f} at η = {key[1]:.2g} and {key[2]:.2g}" for key, one in gains.items()
+            f"{one.mean():+z.2f} at η = {key[1]:.2g} and {key[2]:.2g}" for key, one in gains.items()
         )
         words = f"points of error below the binary network: {words}"
         judge.say("threshold_improves_accuracy", judge.some(gains.values()), words)
@@ -62,7 +62,7 @@ def _threshold_claims(judge: SparseJudge) -> None:
     if judge.has(neither, connected, both):
         lost = judge.gain(both, connected), judge.gain(connected, neither)
         words = (
-            "from 0.8 to 0.9, points of error: {:+.2f} in the convolutions, {:+.2f} in the fully "
+            "from 0.8 to 0.9, points of error: {:+z.2f} in the convolutions, {:+z.2f} in the fully "
             "connected layers"
         ).format(*(one.mean() for one in lost))
         # A difference of differences, whose middle network counts twice: 1 + 4 + 1 variances
@@ -112,7 +112,7 @@ def _gains(judge: SparseJudge, by: dict, times: dict[str, pd.Series]) -> tuple[V
         smaller = judge.every([times[role] - 1], spread=0.0)
         either.append(~(~better & ~smaller))
     words = ", ".join(
-        f"{judge.gain(by['sparse'], by[role]).mean():+.2f} points of error beside {role}, which "
+        f"{judge.gain(by['sparse'], by[role]).mean():+z.2f} points of error beside {role}, which "
         f"takes {times[role].mean():.2f} times as many bytes"
         for role in ("binary", "ternary")
     )

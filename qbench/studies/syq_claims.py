@@ -18,6 +18,8 @@ from . import syq_hardware as hardware
 from .qkd_tables import clear
 from .syq import FARAONE, KEYS, METHODS, accuracies
 from .verdicts import Judge
+from .words import counted
+from .words import dataset as written
 
 FEWEST_EPOCHS = 6  # that a curve needs for its volatility
 APART = 5.0  # points: far more than seeds usually do here
@@ -53,7 +55,7 @@ def claims(table: pd.DataFrame, dataset: str, curves: pd.DataFrame | None = None
 
     curves: of `syq.curves`, for what the thesis says of Figure 5.2.
     """
-    judge = SyqJudge(table, f"ours: {dataset}, small networks, at the scale of this page")
+    judge = SyqJudge(table, f"ours: {written(dataset)}, small networks, at the scale of this page")
     _granularity_claims(judge)
     _method_claims(judge)
     if curves is not None:
@@ -154,7 +156,7 @@ def _curve_claims(judge: SyqJudge, curves: pd.DataFrame) -> None:
     if found:
         gains = [gain for gain, _ in found.values()]
         words = ", ".join(
-            f"{TITLES[key[0]]} {gain.mean():+.4f} nats over {high} bits"
+            f"{TITLES[key[0]]} {gain.mean():+z.4f} nats over {high} bits"
             for key, (gain, high) in found.items()
         )
         words = f"mean second difference of the training loss at 2 bits: {words}"
@@ -235,8 +237,7 @@ def _by_act_bits(gains: dict[Key, pd.Series]) -> str:
         sign = (
             "a gain" if up == len(of) else "no gain" if not up else f"a gain in {up} of {len(of)}"
         )
-        many = f"{bits} bit{'s' * (bits > 1)}"
-        parts.append(f"with activations of {many} {sign} ({said} points)")
+        parts.append(f"with activations of {counted(bits, 'bit')} {sign} ({said} points)")
     return "; ".join(parts)
 
 
@@ -250,7 +251,7 @@ def _apart(judge: SyqJudge) -> str:
             found.append(f"{TITLES[key[0]]} W{key[3]}A{key[4]} by {key[2]} has {said} %")
     if not found:
         return ""
-    return f"{'; '.join(found)}: its mean and its interval are mostly that training's"
+    return f"{'; '.join(found)}: mean and interval are mostly one training's"
 
 
 def _best(judge: SyqJudge) -> list[str]:
@@ -305,13 +306,13 @@ def _size(gain: pd.Series) -> pd.Series:
 def _range(gains: list[pd.Series]) -> str:
     means = [gain.mean() for gain in gains]
     if len(means) == 1:
-        return f"{means[0]:+.2f}"
-    return f"{min(means):+.2f} to {max(means):+.2f}"
+        return f"{means[0]:+z.2f}"
+    return f"{min(means):+z.2f} to {max(means):+z.2f}"
 
 
 def _said(gains: dict[Key, pd.Series], what: str, by: str = "granularity") -> str:
     words = ", ".join(
-        f"{TITLES[key[0]]} {key[KEYS.index(by)]} W{key[3]}A{key[4]} {gain.mean():+.2f}"
+        f"{TITLES[key[0]]} {key[KEYS.index(by)]} W{key[3]}A{key[4]} {gain.mean():+z.2f}"
         for key, gain in gains.items()
     )
     return f"{what}: {words} points"

@@ -320,7 +320,7 @@ def unit_claims(found: pd.DataFrame) -> pd.DataFrame:
 def spanned(values: pd.Series) -> str:
     """The least and the greatest change, in words."""
     low, high = values.min(), values.max()
-    return f"{low:+.3g}" if low == high else f"{low:+.3g} to {high:+.3g}"
+    return f"{low:+z.3g}" if low == high else f"{low:+z.3g} to {high:+z.3g}"
 
 
 def _more(values: pd.Series, key: tuple, plain: tuple, quantity: str) -> float:

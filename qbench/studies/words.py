@@ -25,10 +25,15 @@ def layer(name: str) -> str:
     return re.sub(r"^linear(\d+)$", r"layer \1", name)
 
 
+def listed(parts: Iterable[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = map(str, parts)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def together(numbers: Iterable[int]) -> str:
     """Whole numbers in ascending order: `3 to 8`, `1, 3 and 4`, `2`."""
     found = sorted(set(numbers))
     if len(found) > 2 and found[-1] - found[0] == len(found) - 1:
         return f"{found[0]} to {found[-1]}"
-    *most, last = map(str, found)
-    return f"{', '.join(most)} and {last}" if most else last
+    return listed(found)
