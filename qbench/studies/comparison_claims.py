@@ -183,8 +183,8 @@ def lessons(frame: pd.DataFrame, p: Comparison) -> str:
         said = ", ".join(f"{name} {count}" for name, count in of["overall"].items() if count)
         best = part.loc[part["accuracy"].idxmax()]
         lines.append(
-            f"* **{written(dataset)}**: the most accurate of {len(part)} networks is {best['network']} "
-            f"({best['method']}), {best['accuracy']:.2f} %. "
+            f"* **{written(dataset)}**: the most accurate of {len(part)} networks is "
+            f"{best['network']} ({best['method']}), {best['accuracy']:.2f} %. "
             + (
                 f"On the front of accuracy, throughput and LUTs together: {said}."
                 if said

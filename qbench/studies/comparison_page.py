@@ -107,8 +107,9 @@ def figure(frame: pd.DataFrame, dataset: str, p: Comparison) -> go.Figure | None
 def caption(figure: go.Figure, frame: pd.DataFrame, dataset: str, p: Comparison) -> str:
     """What `figure` shows, and where real time is, whose line is left out far from all points."""
     words = (
-        f"Test accuracy of the networks of {written(dataset)} against the cost chosen above. Networks "
-        f"without that cost: under “What is left out, and why”. FPGA, by models: {described(p)}."
+        f"Test accuracy of the networks of {written(dataset)} against the cost chosen above. "
+        "Networks without that cost: under “What is left out, and why”. FPGA, by models: "
+        f"{described(p)}."
     )
     rates = frame.loc[frame["dataset"] == dataset, "throughput"]
     rates = rates[rates > 0]

@@ -182,7 +182,8 @@ def _row(
 ) -> dict[str, Any]:
     seeds = errors_of(runs, pair).shape[1]
     asked = "CIFAR10" if pair == next(iter(PAIRS)) else "CIFAR100"
-    why = f"theirs: {asked}, 30 epochs on all images; ours: {written(dataset)}, at the scale of this page"
+    on = written(dataset)
+    why = f"theirs: {asked}, 30 epochs on all images; ours: {on}, at the scale of this page"
     row = reference.claim(STEWART, name, holds=holds, ours=f"{title(pair)}: {words}", why=why)
     settled = "settled" if sure else "not settled"
     return row | {"seeds": ONE_SEED if seeds < 2 else settled}

@@ -95,8 +95,8 @@ def sparsity_is_limited(judge: SparseJudge) -> None:
     best = min(plain, key=means.get)
     lost = judge.gain(last, best)
     words = (
-        f"unpruned, {judge.zeros.loc[last].mean():.1f} % zeros cost {lost.mean():+z.2f} points over "
-        f"the best, which has {judge.zeros.loc[best].mean():.1f} %"
+        f"unpruned, {judge.zeros.loc[last].mean():.1f} % zeros cost {lost.mean():+z.2f} points "
+        f"over the best, which has {judge.zeros.loc[best].mean():.1f} %"
     )
     judge.say("sparsity_before_pruning_limited", judge.every([lost]), words)
 
