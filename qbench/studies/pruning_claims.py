@@ -250,12 +250,16 @@ def of_strategies(compared: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def lessons(
-    found: pd.DataFrame, profile: pd.DataFrame, compared: pd.DataFrame, deployed: pd.DataFrame
+    found: pd.DataFrame,
+    profile: pd.DataFrame,
+    courses: pd.DataFrame,
+    compared: pd.DataFrame,
+    deployed: pd.DataFrame,
 ) -> str:
     """What shapes, trainings and designs show, as a Markdown list.
 
-    found, profile, compared, deployed: of `pruning.table`, `profile`, `compared` and
-    `before_and_after`.
+    found, profile, courses, compared, deployed: of `pruning.table`, `profile`, `courses`,
+    `compared` and `before_and_after`.
     """
     lines = _rankings(found)
     high = 100 * profile.groupby(["weights", "layer"])["high"].mean()
@@ -263,7 +267,7 @@ def lessons(
         f"* **Filters that do not fit.** {_spanned(high)} % of the filters of a layer have a "
         "quantisation error far above the rest."
     )
-    lines += [*_shapes(), _strategies(compared), _deployed(deployed)]
+    lines += [*_shapes(), *_alike(courses), _strategies(compared), _deployed(deployed)]
     return "\n".join(lines)
 
 
@@ -312,6 +316,38 @@ def _shapes() -> list[str]:
             line += "; at as many filters, the strategy that looks at resources takes fewer of them"
         lines.append(f"{line}.")
     return lines
+
+
+def _alike(courses: pd.DataFrame) -> list[str]:
+    """What strategies cost where they leave about as many operations; empty with one strategy."""
+    found = courses.assign(
+        left=100
+        * courses["operations"]
+        / courses.groupby(["strategy", "seed"])["operations"].transform("first")
+    )
+    steps = found.groupby(["strategy", "iteration"])[["left", "test_error"]].mean()
+    steps = steps[steps.index.get_level_values("iteration") > 0]
+    names = [one for one in STRATEGIES if one in steps.index.unique("strategy")]
+    if len(names) < 2:
+        return []
+
+    def nearest(left: float) -> dict[str, pd.Series]:
+        of = {name: steps.loc[name] for name in names}
+        return {name: one.loc[(one["left"] - left).abs().idxmin()] for name, one in of.items()}
+
+    def apart(found: dict[str, pd.Series]) -> float:
+        left = [one["left"] for one in found.values()]
+        return max(left) - min(left)
+
+    best = min((nearest(left) for left in steps["left"]), key=apart)
+    words = ", ".join(
+        f"{STRATEGIES[name]} {one['test_error']:.2f} % ({one['left']:.0f} % left)"
+        for name, one in best.items()
+    )
+    return [
+        "* **Strategies, step by step.** Test error where about as many of the operations are "
+        f"left: {words}; unpruned {found.loc[found['iteration'] == 0, 'test_error'].mean():.2f} %."
+    ]
 
 
 def _strategies(compared: pd.DataFrame) -> str:
