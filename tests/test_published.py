@@ -103,7 +103,7 @@ def test_every_published_result_is_whole_and_says_where_it_comes_from():
 
 
 def test_published_results_stay_small():
-    """Everybody who clones has them. The networks that chapter 07 offers are as much again."""
+    """Everybody who clones has them; the whole repository is to stay below 100 MB."""
     sizes = {file: file.stat().st_size for file in paths.PUBLISHED.rglob("*") if file.is_file()}
     networks = [size for file, size in sizes.items() if file.parent.name.endswith("_runs.final")]
-    assert sum(sizes.values()) - sum(networks) < 20e6 and sum(networks) < 20e6
+    assert sum(sizes.values()) - sum(networks) < 30e6 and sum(networks) < 20e6
