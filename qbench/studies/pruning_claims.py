@@ -19,6 +19,7 @@ from qbench.pruning.strategies import STRATEGIES
 from . import pruning_tables as tables
 from .pruning import UNPRUNED, controlled, relative
 from .pruning_page import ESTIMATED
+from .pruning_page import courses as shown_courses
 from .pruning_tables import DEVICE, FARAONE
 from .qkd_tables import clear
 from .seeds import interval
@@ -320,14 +321,10 @@ def _shapes() -> list[str]:
 
 def _alike(courses: pd.DataFrame) -> list[str]:
     """What strategies cost where they leave about as many operations; empty with one strategy."""
-    found = courses.assign(
-        left=100
-        * courses["operations"]
-        / courses.groupby(["strategy", "seed"])["operations"].transform("first")
-    )
-    steps = found.groupby(["strategy", "iteration"])[["left", "test_error"]].mean()
-    steps = steps[steps.index.get_level_values("iteration") > 0]
-    names = [one for one in STRATEGIES if one in steps.index.unique("strategy")]
+    rows = shown_courses(courses)
+    rows = rows[rows["of"] == "operations"]
+    steps = rows[rows["iteration"] > 0].set_index(["strategy", "iteration"])
+    names = [one for one in STRATEGIES.values() if one in steps.index.unique("strategy")]
     if len(names) < 2:
         return []
 
@@ -341,12 +338,11 @@ def _alike(courses: pd.DataFrame) -> list[str]:
 
     best = min((nearest(left) for left in steps["left"]), key=apart)
     words = ", ".join(
-        f"{STRATEGIES[name]} {one['test_error']:.2f} % ({one['left']:.0f} % left)"
-        for name, one in best.items()
+        f"{name} {one['test_error']:.2f} % ({one['left']:.0f} % left)" for name, one in best.items()
     )
     return [
         "* **Strategies, step by step.** Test error where about as many of the operations are "
-        f"left: {words}; unpruned {found.loc[found['iteration'] == 0, 'test_error'].mean():.2f} %."
+        f"left: {words}; unpruned {rows.loc[rows['iteration'] == 0, 'test_error'].iloc[0]:.2f} %."
     ]
 
 
@@ -356,7 +352,8 @@ def _strategies(compared: pd.DataFrame) -> str:
     for name in [one for one in STRATEGIES if one in means.index]:
         one = means.loc[name]
         parts.append(
-            f"{STRATEGIES[name]} {one['iterations']:.2g} prunings, which leave "
+            f"{STRATEGIES[name]} {one['iterations']:.2g} "
+            f"pruning{'' if one['iterations'] == 1 else 's'}, which leave "
             f"{100 * one['operations'] / first['operations']:.0f} % of the operations, "
             f"{one['test_error'] - first['test_error']:+z.2f} points of test error"
         )

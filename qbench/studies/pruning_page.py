@@ -264,8 +264,9 @@ def _note(names: tuple[str, ...], row: dict[str, str]) -> None:
 def courses(found: pd.DataFrame) -> pd.DataFrame:
     """`pruning.courses` for the page: error against what is left, a row a strategy and step.
 
-    Columns: `strategy` (as on the page), `of` (what is left: operations, block RAM), `left` (% of
-    the unpruned network's, mean over seeds), `test_error` (%, mean) with `low` and `high` of seeds.
+    Columns: `strategy` (as on the page), `iteration`, `of` (what is left: operations, block RAM),
+    `left` (% of the unpruned network's, mean over seeds), `test_error` (%, mean) with `low` and
+    `high` of seeds.
     """
     parts, errors = [], over_seeds(found, ["strategy", "iteration"])
     for column, of in (("operations", "operations"), ("bram18", "block RAM")):
