@@ -218,14 +218,17 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
     """Drawn in both themes and widths, nothing cut off, no error, no request but for files."""
     browsers = pytest.importorskip("playwright.sync_api", reason="no playwright")
     (tmp_path / "stub.js").write_text("window.Plotly = {react: async () => {}, Icons: {}};")
-    ours = f'<script src="{STATIC.as_uri()}/qbench.js"></script>'
-    plotly = f'<script src="{plots.plotly_js().as_uri()}"></script>'
-    stub = '<script src="stub.js" defer></script>'
+    shutil.copy(STATIC / "qbench.js", tmp_path)
+    shutil.copy(plots.plotly_js(), tmp_path)  # beside the script, which loads it
+    alone = f'<script src="{STATIC.as_uri()}/qbench.js"></script>'
+    ours, stub = '<script src="qbench.js"></script>', '<script src="stub.js" defer></script>'
     wide = plots.table(pd.DataFrame({"a": ["x" * 30], "b": ["y" * 30]}), caption="wide").html
     every = "".join(plots.html(fig, caption=kind, alt=kind) for kind, fig in figures.items()) + wide
     every += plots.html(repeated(figures["pareto"], 4), caption="repeated", alt="a")
     one = plots.html(figures["radar"], caption="c", alt="a")
-    pages = {"all": (ours + plotly, every), "late": (stub + ours, one), "alone": (ours, one)}
+    far = f'<div style="height: 9000px"></div>{one}'
+    pages = {"all": (ours, every), "late": (stub + ours, one), "alone": (alone, one)}
+    pages["far"] = (ours, far)
     for name, (scripts, body) in pages.items():
         page = _PAGE.format(mode="dark", static=STATIC.as_uri(), scripts=scripts, body=body)
         (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
@@ -293,8 +296,14 @@ def test_pages_in_a_browser(figures: dict, tmp_path: Path) -> None:
         assert not page.locator(".qb-menu").first.is_visible()
         assert page.locator(".qb-static svg").first.is_visible()
         visit("late", 400).wait_for_selector(".qb-drawn")
+        page = visit("far", 400)
+        page.wait_for_load_state()
+        assert page.locator(".qb-static svg").is_visible() and not page.evaluate("window.Plotly")
+        page.locator("figcaption").scroll_into_view_if_needed()
+        page.wait_for_selector(".qb-drawn")
+        assert complaints == []
         for page in (visit("alone", 400), visit("late", 400, java_script_enabled=False)):
             assert page.locator(".qb-static svg").first.is_visible()
             assert not page.locator(".qb-live").first.is_visible()
         browser.close()
-    assert complaints == []
+    assert complaints == ["Failed to load resource: net::ERR_FILE_NOT_FOUND"]  # of "alone"

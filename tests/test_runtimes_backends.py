@@ -102,6 +102,15 @@ def test_int8_takes_rounded_networks_and_all_others_do_not(networks):
 # Measuring
 
 
+def clocked(monkeypatch, clock):
+    """Let runtimes read `clock["now"]`, in ns, for the time."""
+    watch = type("Clock", (), {})
+    watch.perf_counter_ns = staticmethod(lambda: clock["now"])
+    watch.perf_counter = staticmethod(lambda: clock["now"] / 1e9)
+    for module in ("timing", "throughput"):
+        monkeypatch.setattr(f"qbench.runtimes.{module}.time", watch)
+
+
 def test_a_row_for_every_contender_batch_and_threads(networks):
     before = torch.get_num_threads()
     every = [Backend(runtime, "float32") for runtime in FLOAT]
@@ -115,6 +124,28 @@ def test_a_row_for_every_contender_batch_and_threads(networks):
     assert torch.get_num_threads() == before
 
 
+def test_every_round_has_all_batches_and_threads(monkeypatch):
+    """So that what changes within minutes is in the spread between rounds."""
+    turns, clock = [], {"now": 0}
+
+    def opened(backend, classifier, batch, threads, seed):
+        turns.append((batch, threads))
+        took = len(turns)  # later turns are slower
+
+        def run():
+            clock["now"] += took * 1_000_000
+
+        return backends.Runner(run=run, logits=None, precision="float32")
+
+    clocked(monkeypatch, clock)
+    monkeypatch.setattr(throughput, "opened", opened)
+    one = throughput.Contender(Classifier("two", None), Backend("pytorch", "float32"))
+    table = measured([one], batches=[1, 4], threads=[1, 2], rounds=3, seconds=1e-4)
+    assert turns == [(1, 1), (4, 1), (1, 2), (4, 2)] * 3
+    assert table["low_ms"].tolist() == [1, 2, 3, 4]
+    assert table["ms"].tolist() == [5, 6, 7, 8] and table["high_ms"].tolist() == [9, 10, 11, 12]
+
+
 def test_rates_joules_and_outliers_are_those_of_the_clock(monkeypatch):
     """One request in ten takes five times as long; 2 W of stated power."""
     clock = {"now": 0, "requests": 0}
@@ -123,11 +154,7 @@ def test_rates_joules_and_outliers_are_those_of_the_clock(monkeypatch):
         clock["requests"] += 1
         clock["now"] += 5_000_000 if clock["requests"] % 10 == 0 else 1_000_000
 
-    time = type("Clock", (), {})
-    time.perf_counter_ns = staticmethod(lambda: clock["now"])
-    time.perf_counter = staticmethod(lambda: clock["now"] / 1e9)
-    for module in ("timing", "throughput"):
-        monkeypatch.setattr(f"qbench.runtimes.{module}.time", time)
+    clocked(monkeypatch, clock)
     runner = backends.Runner(run=run, logits=lambda x: x, precision="float32")
     monkeypatch.setattr(throughput, "opened", lambda *_, **__: runner)
     one = throughput.Contender(Classifier("two", None), Backend("pytorch", "float32"))

@@ -1,18 +1,33 @@
 /* Draws the book's figures and keeps them in step with the page's theme and width.
  *
  * Each <figure class="qb-figure"> carries its plotly figure as JSON and a static form in
- * <details open>. As soon as plotly is there, the script closes the static forms and draws the
- * interactive ones as they come near the screen. Without plotly, WebGL (for surfaces) or this
- * script, the static form stays open.
+ * <details open>. As a figure comes near the screen, the script closes its static form and draws the
+ * interactive one. plotly, megabytes that a browser needs a second for, is loaded from beside this
+ * script for the first of them. Without plotly, WebGL (for surfaces) or this script, the static form
+ * stays open.
  */
 (() => {
   "use strict";
 
   const NARROW = 520; // px: below this a figure uses its settings for narrow screens
   const root = document.documentElement;
+  const here = document.currentScript.src;
   const figures = new Map(); // the element that is drawn into -> its figure
 
   const variable = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  let loading; // of plotly, once a figure needs it
+
+  function plotly() {
+    if (window.Plotly) return Promise.resolve();
+    return (loading ??= new Promise((done, fail) => {
+      const script = document.createElement("script");
+      script.src = new URL("plotly.min.js", here);
+      script.onload = done;
+      script.onerror = fail;
+      document.head.append(script);
+    }));
+  }
 
   /* Set a dotted path such as "xaxis.title.text" in nested objects. */
   function assign(object, path, value) {
@@ -186,11 +201,9 @@
   }
 
   /* Hand a figure over from its static form to the interactive one. */
-  function enhance(block) {
-    const box = block.closest(".qb-figure");
-    const live = box?.querySelector(".qb-live");
-    if (!live || figures.has(live)) return;
-    const spec = JSON.parse(block.textContent);
+  function enhance(box) {
+    const live = box.querySelector(".qb-live");
+    const spec = JSON.parse(box.querySelector("script.qbench-figure").textContent);
     if (spec.texts) /* each is there once: see bundle.py */
       for (const trace of spec.data)
         if (Array.isArray(trace.text)) trace.text = trace.text.map((place) => spec.texts[place]);
@@ -205,8 +218,8 @@
     live.style.minHeight = `${layoutFor(figure, live.clientWidth).height}px`;
     figure.form?.removeAttribute("open");
     figures.set(live, figure);
-    nearby.observe(live);
     sizes.observe(live);
+    draw(figure);
   }
 
   const nearby = new IntersectionObserver(
@@ -214,8 +227,7 @@
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
         nearby.unobserve(target);
-        const figure = figures.get(target);
-        if (figure && !figure.drawn) draw(figure);
+        plotly().then(() => enhance(target), () => {}); // the browser itself says what is missing
       }
     },
     { rootMargin: "600px 0px" },
@@ -247,9 +259,9 @@
   }
 
   function start() {
-    if (root.dataset.qbench === "ready" || !window.Plotly) return;
-    root.dataset.qbench = "ready";
-    document.querySelectorAll("script.qbench-figure").forEach(enhance);
+    for (const block of document.querySelectorAll(".qb-figure .qb-live ~ script.qbench-figure")) {
+      nearby.observe(block.parentElement);
+    }
     new MutationObserver(() => figures.forEach(redraw)).observe(root, {
       attributeFilter: ["data-theme", "data-mode"],
     });
@@ -260,8 +272,6 @@
     addEventListener("afterprint", fold);
   }
 
-  /* plotly may be loaded before or after this script, with or without defer. */
-  if (document.readyState !== "loading") start();
-  document.addEventListener("DOMContentLoaded", start);
-  addEventListener("load", start);
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
 })();

@@ -1,15 +1,16 @@
 """Latency and throughput of networks in several runtimes, over batch sizes and threads.
 
-What is compared is measured by turns: in each round every contender has its turn, so that drift and
-other work strike all alike. A turn begins with a request that is not counted, which brings weights
-and threads back after the others' turns, and is many requests one after another, one at a time.
+What is compared is measured by turns: in each round every contender has its turn with every number
+of images and threads, so that drift and other work strike all alike, and what changes within
+minutes is seen as spread between rounds. A turn begins with requests that are not counted, which
+bring weights and threads back after the others' turns, and is many requests, one at a time.
 """
 
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -64,13 +65,15 @@ def measured(
     """Each of `asked` with each number of images a batch and threads, by turns: a row each.
 
     A turn lasts `seconds`, at least one request, or with a batch of 1 `latency_seconds` (None: the
-    same); there are `rounds` of them. On a GPU only the most `threads` are used. `meters` says
-    where joules come from, by device; what has none gets `energy.meter`.
+    same); there are `rounds` of them, each of which opens every network anew. On a GPU only the
+    most `threads` are used. `meters` says where joules come from, by device; what has none gets
+    `energy.meter`.
 
     Columns: `network`, `runtime`, `precision`, `device`, `batch`, `threads`; `ms` a request, the
-    median of the rounds' medians, with their quartiles `low_ms` and `high_ms`; `p95_ms` and
-    `p99_ms` of all requests, `fastest_ms`, the quickest; `images_per_second`, the median over
-    rounds of images by time, with quartiles `low_rate` and `high_rate`; `requests`; `outliers`, the
+    median of the rounds' medians, the lowest and highest of which are `low_ms` and `high_ms`;
+    `p95_ms` and `p99_ms` of all requests, `fastest_ms`, the quickest; `images_per_second`, the
+    median over rounds of images by time, the lowest and highest `low_rate` and `high_rate`;
+    `requests`; `outliers`, the
     share of requests that took more than twice the median; `waited`, the share of the time for
     which a thread that had work waited for a processor (0 on an idle machine, NaN where the system
     does not tell); `joules` an image and `energy_by`, RAPL, NVML, power × time or none; `load` and
@@ -91,50 +94,39 @@ def measured(
     meters = dict(meters or {})
     for device in {one.backend.device for one in asked} - meters.keys():
         meters[device] = meter(device)
-    rows = []
+    cells = [
+        (_here(asked, count, threads), batch, count) for count in threads for batch in batches
+    ]
+    turns = {(one, batch, count): _Turns() for here, batch, count in cells for one in here}
     with measuring(), no_garbage_collection(), _same_threads_after():
-        for count in threads:
-            here = [one for one in asked if _on_these_threads(one, count, threads)]
-            for batch in batches:
+        for _ in range(rounds):
+            for here, batch, count in cells:
                 share = latency_seconds if batch == 1 else seconds
-                found = _cell(here, batch, count, rounds, share, meters, seed)
-                rows += found
+                how = {"batch": batch, "threads": count, "seed": seed}
+                runners = [opened(one.backend, one.classifier, **how) for one in here]
+                for runner in runners:
+                    warm(runner.run, 2, share / 4)
+                for one, runner in zip(here, runners, strict=True):
+                    turn = turns[one, batch, count]
+                    turn.state = turn.state or machine.state()
+                    _take(turn, runner, batch, share, meters[one.backend.device])
+    rows = [
+        _row(one, turn, batch, count, meters[one.backend.device].how) | turn.state
+        for (one, batch, count), turn in turns.items()
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 @dataclass
 class _Turns:
-    """What the turns of one contender gave."""
+    """What the turns of one contender gave, and the machine's state as the first of them began."""
 
-    medians: list[float]
-    rates: list[float]
-    samples: list[int]
+    medians: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    samples: list[int] = field(default_factory=list)
     waited: float = 0.0
     joules: float = 0.0
-
-
-def _cell(
-    asked: Sequence[Contender],
-    batch: int,
-    threads: int,
-    rounds: int,
-    seconds: float,
-    meters: Mapping[str, Meter],
-    seed: int,
-) -> list[dict[str, object]]:
-    how = {"batch": batch, "threads": threads, "seed": seed}
-    runners = [opened(one.backend, one.classifier, **how) for one in asked]
-    turns = [_Turns([], [], []) for _ in asked]
-    for runner in runners:
-        warm(runner.run, 2, seconds)
-    state = machine.state()
-    for _ in range(rounds):
-        for one, runner, turn in zip(asked, runners, turns, strict=True):
-            _take(turn, runner, batch, seconds, meters[one.backend.device])
-    return [
-        _row(one, turn, batch, threads, meters[one.backend.device].how) | state
-        for one, turn in zip(asked, turns, strict=True)
-    ]
+    state: dict[str, object] = field(default_factory=dict)
 
 
 def _take(turn: _Turns, runner: Runner, batch: int, seconds: float, joules: Meter) -> None:
@@ -152,8 +144,8 @@ def _take(turn: _Turns, runner: Runner, batch: int, seconds: float, joules: Mete
 def _row(
     one: Contender, turn: _Turns, batch: int, threads: int, energy_by: str
 ) -> dict[str, object]:
-    low, middle, high = np.quantile(turn.medians, [0.25, 0.5, 0.75])
-    slow, rate, fast = np.quantile(turn.rates, [0.25, 0.5, 0.75])
+    low, middle, high = np.quantile(turn.medians, [0, 0.5, 1])
+    slow, rate, fast = np.quantile(turn.rates, [0, 0.5, 1])
     p95, p99 = np.quantile(turn.samples, [0.95, 0.99]) / 1e6
     samples = np.asarray(turn.samples)
     return {
@@ -180,9 +172,9 @@ def _row(
     }
 
 
-def _on_these_threads(one: Contender, count: int, threads: Sequence[int]) -> bool:
-    """A GPU's speed does not depend on the processor's threads: it is measured once."""
-    return one.backend.device == "cpu" or count == max(threads)
+def _here(asked: Sequence[Contender], count: int, threads: Sequence[int]) -> list[Contender]:
+    """Who is measured on `count` threads: a GPU, on which they do not matter, on the most alone."""
+    return [one for one in asked if one.backend.device == "cpu" or count == max(threads)]
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Found:
     here: bool
 
 
-@store.method(version=1, repeatable=False)
+@store.method(version=2, repeatable=False)
 def speeds(
     *,
     planned: Mapping[str, Any],

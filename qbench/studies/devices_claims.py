@@ -343,9 +343,7 @@ def lessons(found: Found, p: Devices) -> str:
     rows = over_batches(found, p)
     spread = (rows["high_rate"] - rows["low_rate"]) / rows["images_per_second"]
     lines.append(
-        f"* The quartiles of a throughput's rounds are {100 * spread.median():.0f} % of it apart "
-        f"in the median, {100 * spread.max():.0f} % at most: smaller differences are none. "
-        "Rounds of one batch size are seconds apart, so that what drifts over minutes is not in "
-        "them, and another measurement may lie outside."
+        f"* The rounds of a throughput lie up to {100 * spread.median():.0f} % of it apart "
+        f"in the median, {100 * spread.max():.0f} % at most: smaller differences are none."
     )
     return "\n".join(lines)

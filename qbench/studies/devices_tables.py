@@ -188,7 +188,7 @@ def latencies(found: Found, network: str) -> pd.DataFrame:
             "backend": single["backend"],
             "threads": single["threads"],
             "median (ms)": single["ms"],
-            "quartiles (ms)": _interval(single["low_ms"], single["high_ms"]),
+            "of rounds (ms)": _interval(single["low_ms"], single["high_ms"]),
             "p95 (ms)": single["p95_ms"],
             "p99 (ms)": single["p99_ms"],
             "outliers (%)": 100 * single["outliers"],
