@@ -29,10 +29,12 @@ SITE = paths.BUILD / "book"
 INDEX = SITE / "_build" / "html" / "index.html"
 MATHJAX = "tex-chtml-full.js"
 # What the theme puts into a page that a page read from file:// complains about or never uses: fonts
-# preloaded across origins, and Thebe (live cells), which Jupyter Book adds twice and from a CDN.
+# preloaded across origins, Thebe (live cells), which Jupyter Book adds twice and from a CDN, and
+# 1.5 MB of a script that draws the icons again, which the style sheet beside it has as a font.
 UNWANTED = re.compile(
     rb'<link rel="preload" as="font"[^>]*>\n?'
     rb"|<script>const THEBE_JS_URL.*?</script>\n?"
+    rb'|<script src="[^"]*/fontawesome/[^"]*\.js[^"]*"></script>\n?'
     rb'|<script async="async" src="[^"]*sphinx-thebe\.js[^"]*"></script>\n?'
     rb'| role="list"(?= class="citation-list")'  # of what are no list items
 )

@@ -9,6 +9,7 @@ away afterwards.
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -108,14 +109,14 @@ def generations(
     return pd.DataFrame(rows, columns=columns)
 
 
-@store.method(version=1, repeatable=False)
+@store.method(version=2, repeatable=False)
 def opened(*, pages: Sequence[str] = PAGES, rounds: int = 5) -> pd.DataFrame:
     """Time pages of the built book that headless Chromium opens from the disk, without a network.
 
-    Columns: `page`, `round`, `loaded`, `answers` (scripts have run and 50 ms are free) and `shown`
-    (the first figure is drawn or formula set), in seconds from the start of the navigation;
-    `kilobytes` of the page itself, `with_all` with what it loads but for plotly. Raises `WaitError`
-    where there is no Chromium or no book.
+    Columns: `page`, `round`, `loaded`, `answers` (scripts have run and 50 ms are free) and `drawn`
+    (the first figure, which is scrolled to once the page answers; NaN without one), in seconds from
+    the start of the navigation; `kilobytes` of the page itself, `with_all` with what it loads but
+    for plotly. Raises `WaitError` where there is no Chromium or no book.
     """
     if printing.chromium() is None:
         raise WaitError(f"{printing.MISSING} to time the pages.")
@@ -133,7 +134,7 @@ def opened(*, pages: Sequence[str] = PAGES, rounds: int = 5) -> pd.DataFrame:
                 own = file.stat().st_size / 1e3
                 rows.append((name, number, *_times(browser, file), own, weights[name] / 1e3))
         browser.close()
-    columns = ["page", "round", "loaded", "answers", "shown", "kilobytes", "with_all"]
+    columns = ["page", "round", "loaded", "answers", "drawn", "kilobytes", "with_all"]
     table = pd.DataFrame(rows, columns=columns)
     return table[table["round"] > 0].reset_index(drop=True)
 
@@ -156,9 +157,11 @@ def summed_up(measured: dict[str, pd.DataFrame]) -> pd.DataFrame:
     if (found := measured.get("generations")) is not None:
         rows += _of_generations(found)
     if (found := measured.get("opened")) is not None:
-        medians = found.groupby("page", sort=False)[["answers", "with_all"]].median()
+        medians = found.groupby("page", sort=False)[["answers", "drawn", "with_all"]].median()
         for page, row in medians.iterrows():
             rows.append((f"{page}: until it answers", row["answers"], "s", 2.0, min))
+            if not math.isnan(row["drawn"]):
+                rows.append((f"{page}: until a figure is drawn", row["drawn"], "s", None, min))
             rows.append((f"{page}: weight but for plotly", row["with_all"] / 1e3, "MB", None, min))
     signs = {min: "at most", max: "at least"}
     return pd.DataFrame(
@@ -227,22 +230,24 @@ ANSWERS = """() => new Promise((done) => {
     };
     wait();
 })"""
-SHOWN = """() => !document.querySelector(".qb-live, .math") ||
-    document.querySelector(".qb-live .main-svg, mjx-container") !== null"""
+FIGURE = "figure.qb-figure:has(.qb-live)"
 
 
 def _times(browser: Any, file: Path) -> tuple[float, float, float]:
-    """Seconds from the start of the navigation until it is loaded, answers and shows."""
+    """Seconds from the start of the navigation until it is loaded, answers, and draws a figure."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     page = context.new_page()
     page.set_default_timeout(300_000)
     page.goto(file.as_uri())
     loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
     answers = page.evaluate(ANSWERS)
-    page.wait_for_function(SHOWN)
-    shown = page.evaluate("performance.now()")
+    drawn, figure = math.nan, page.locator(FIGURE).first
+    if figure.count():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".main-svg").first.wait_for()
+        drawn = page.evaluate("performance.now()")
     context.close()
-    return loaded / 1e3, answers / 1e3, shown / 1e3
+    return loaded / 1e3, answers / 1e3, drawn / 1e3
 
 
 def _weight(browser: Any, file: Path) -> int:

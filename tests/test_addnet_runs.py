@@ -75,6 +75,16 @@ def test_every_training_resumes_to_the_same_numbers(home, monkeypatch, how):
     assert all(torch.equal(tensor, again[name]) for name, tensor in state.items())
 
 
+def test_what_is_only_rounded_has_not_been_trained():
+    last = runs.training(**FLOAT)[["valid_error", "test_error"]].tail(1)
+    same(runs.rounded(training=FLOAT | {"start": FLOAT}), last.reset_index(drop=True))
+    spec = TOY | {"codebook": [-1, 0, 1], "outer": [-1, 0, 1], "start": FLOAT}
+    found = runs.rounded(training=spec)
+    assert found.notna().all(axis=None) and not file_of(spec).exists()
+    with pytest.raises(AddnetError, match="must start from a float32 training, not from new wei"):
+        runs.rounded(training=TOY | {"codebook": "2-Add"})
+
+
 @pytest.mark.parametrize("how", METHODS.values(), ids=METHODS)
 def test_weights_are_coefficients_times_scales_afterwards(how):
     full = runs.complete(TOY | how)

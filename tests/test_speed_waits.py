@@ -1,5 +1,7 @@
 """What a user waits for: measured small, summed up from known numbers, shown when published."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -58,17 +60,24 @@ def measured() -> dict[str, pd.DataFrame]:
             }
         ),
         "opened": pd.DataFrame(
-            {"page": ["book/intro"], "round": [1], "answers": [2.5], "with_all": [1500.0]}
+            {
+                "page": ["book/intro", "book/how_to"],
+                "round": 1,
+                "answers": [2.5, 1.5],
+                "drawn": [3.5, math.nan],  # a page without figures
+                "with_all": [1500.0, 500.0],
+            }
         ),
     }
 
 
 def test_what_was_measured_beside_what_is_aimed_at():
     found = speed_waits.summed_up(measured())
-    assert found["took"].tolist() == pytest.approx([0.2, 6, 7, 4, 2, 2.5, 1.5])
-    assert found["met"].tolist() == [True, False, None, True, True, False, None]
+    assert found["took"].tolist() == pytest.approx([0.2, 6, 7, 4, 2, 2.5, 3.5, 1.5, 1.5, 0.5])
+    assert found["met"].tolist() == [True, False, None, True, True, False, None, None, True, None]
     assert found["aim"].tolist() == [
-        *("at most 0.3", "at most 5", "", "at most 5", "at least 1.7", "at most 2", "")
+        *("at most 0.3", "at most 5", "", "at most 5", "at least 1.7"),
+        *("at most 2", "", "", "at most 2", ""),
     ]
 
 

@@ -58,6 +58,20 @@ def made(monkeypatch):
     return made_of(AddNet(**ALL), FOUND, monkeypatch)
 
 
+@pytest.fixture
+def rounded(monkeypatch):
+    """As `made` would be without training on: 10 points worse, of the worst sets 20."""
+    p = AddNet(**ALL)
+    cells = {store.key(store.spec(runs.training, **c.spec)): c for c in addnet.cells(p, FOUND)}
+
+    def logs(asked, **_):
+        found = [cells[store.key(store.spec(runs.training, **spec))] for spec in asked]
+        return [toy_log(c).tail(1) + 10 * (1 + c.weights.endswith("worst")) for c in found]
+
+    monkeypatch.setattr(runs, "only_rounded", logs)
+    return addnet.rounded(p, FOUND)
+
+
 def test_cells_are_what_the_parameters_ask_for():
     cells = addnet.cells(AddNet(**ALL), FOUND)
     # A task and a seed: the start, 6 methods, 3 RCCMs × 3 sets, the unoptimised one, 2 widths.
@@ -147,14 +161,22 @@ def test_pairs_in_the_order_of_table_6_9(made):
     assert (found.published > 0).all() and len(found) == 3 * 36
 
 
-def test_sets_beside_table_6_4(made):
-    found = addnet_tables.matching(made)
+def test_sets_beside_table_6_4(made, rounded):
+    found = addnet_tables.matching(made, rounded)
     assert len(found) == 3 * 4 and (found.seeds == 3).all()
     rows = found[found.network == "ResNet-20"].set_index("better")
     assert rows.ours["2-Add matched"] == pytest.approx(3) and rows.ours["3-Add"] == pytest.approx(2)
     assert rows.worse["3-Add"] == "3-Add unoptimised"
+    assert rows.untrained["2-Add matched"] == pytest.approx(3 + 10)
+    assert rows.untrained["3-Add"] == pytest.approx(2)
     assert np.allclose(found.published, 55.8 - 53.8)
-    assert addnet_tables.matching(made[made.weights == "2-Add"]).empty
+    assert addnet_tables.matching(made[made.weights == "2-Add"], rounded).empty
+
+
+def test_only_what_is_rounded_is_looked_at_before_training_on(rounded):
+    assert set(rounded.act_bits) == {8}
+    assert not {"float32", "pre-trained"} & set(rounded.weights) and "4-bit" in set(rounded.weights)
+    assert len(rounded) == 3 * 3 * (5 + 4 + 6)  # methods, sets, matched and worst ones
 
 
 def test_widths_of_activations_beside_table_6_10(made):

@@ -18,10 +18,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from qbench import checkpoints, lineages, small_runs, store, threads
+from qbench import checkpoints, lineages, small_runs, store, threads, workers
 from qbench.numbers import whole
 from qbench.quantizers.networks import Layer, usual_fraction
 from qbench.small_runs import load
+from qbench.training import error_rate
 
 from .codebooks import OUTER, written
 from .errors import AddnetError
@@ -76,13 +77,31 @@ def training(
     check(spec)
     pictures = load(spec["dataset"], spec["images"])
     with torch.random.fork_rng(devices=[]), threads.at_most(1):
-        model = _new(spec)
-        if spec["start"] is not None:
-            model.load_state_dict(weights_of(spec["start"]))
-        model = rounding_of(spec).put_into(model)
+        model = _begun(spec)
         log = small_runs.fit(model, pictures, spec, checkpoint=checkpoint, title=title(spec))
     checkpoints.save(lineages.weights(training, spec), model.state_dict())
     return log
+
+
+@store.method(version=1)
+def rounded(*, training: Spec) -> pd.DataFrame:
+    """What a training begins with: the network that it starts from, rounded and not yet trained.
+
+    One row with `valid_error` and `test_error` (%). Batch norms keep the statistics of the float32
+    network. Raises `AddnetError` for a training that starts from new weights.
+    """
+    spec = complete(training)
+    check(spec)
+    if spec["start"] is None:
+        raise AddnetError("training must start from a float32 training, not from new weights.")
+    pictures = load(spec["dataset"], spec["images"])
+    with threads.at_most(1):
+        model = _begun(spec).to(memory_format=torch.channels_last).eval()
+        errors = {
+            f"{name}_error": [error_rate(model, split, small_runs.EVALUATED)]
+            for name, split in (("valid", pictures.valid), ("test", pictures.test))
+        }
+    return pd.DataFrame(errors)
 
 
 @store.method(version=1)
@@ -140,6 +159,20 @@ def trainings(
         check(one)
     specs = [complete(one) for one in asked]
     return lineages.run(training, specs, at_once=at_once, title=title)
+
+
+def only_rounded(
+    asked: Sequence[Spec], *, at_once: int | None = None, title: str = "rounded networks"
+) -> list[pd.DataFrame]:
+    """`rounded` for each of these trainings, `at_once` (None: one a core) side by side."""
+    specs = [complete(one) for one in asked]
+    return workers.run_each(
+        rounded,
+        [{"training": spec} for spec in specs],
+        workers=at_once,
+        title=title,
+        needs=lambda one: [store.spec(training, **one["training"]["start"])],
+    )
 
 
 def complete(spec: Spec) -> dict[str, Any]:
@@ -208,6 +241,14 @@ def title(spec: Spec) -> str:
         f"{spec['network']} × {spec['width']:g} on {spec['dataset']}, {named}, "
         f"W{how.stored_bits}A{spec['act_bits']}, seed {spec['seed']}"
     )
+
+
+def _begun(spec: Spec) -> nn.Module:
+    """The network as its training begins: its start's weights or new ones, rounded."""
+    model = _new(spec)
+    if spec["start"] is not None:
+        model.load_state_dict(weights_of(spec["start"]))
+    return rounding_of(spec).put_into(model)
 
 
 def _new(spec: Spec) -> nn.Module:

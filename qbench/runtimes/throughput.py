@@ -94,9 +94,7 @@ def measured(
     meters = dict(meters or {})
     for device in {one.backend.device for one in asked} - meters.keys():
         meters[device] = meter(device)
-    cells = [
-        (_here(asked, count, threads), batch, count) for count in threads for batch in batches
-    ]
+    cells = [(_here(asked, count, threads), batch, count) for count in threads for batch in batches]
     turns = {(one, batch, count): _Turns() for here, batch, count in cells for one in here}
     with measuring(), no_garbage_collection(), _same_threads_after():
         for _ in range(rounds):

@@ -26,6 +26,7 @@ METHODS: dict[str, dict[str, Any]] = {
 UNOPTIMISED = "3-Add"  # the multiplier that has the unoptimised set: see the errata
 FOUND = ("matched", "worst")  # sets that have to be found
 KEYS = ["dataset", "network", "weights", "act_bits"]
+ERRORS = ["valid_error", "test_error"]
 
 #: By task, then by what `label` gives: coefficients in ascending order.
 Sets = Mapping[str, Mapping[str, Sequence[int]]]
@@ -159,10 +160,26 @@ def table(p: AddNet, found: Sets | None = None, *, title: str = "trainings") -> 
         row = {name: getattr(one, name) for name in ("dataset", "network", "weights")}
         row |= {"coefficients": several or pd.NA, "weight_bits": how.stored_bits}
         row |= {"act_bits": one.act_bits, "seed": one.seed}
-        rows.append(
-            row | {name: float(last[name]) for name in ("train_loss", "valid_error", "test_error")}
-        )
+        rows.append(row | {name: float(last[name]) for name in ("train_loss", *ERRORS)})
     return pd.DataFrame(rows).astype({"coefficients": "Int64"})
+
+
+def rounded(
+    p: AddNet, found: Sets | None = None, *, title: str = "rounded networks"
+) -> pd.DataFrame:
+    """Every rounded network of the usual activations before it is trained on: a row each.
+
+    Columns as in `table`, but for `coefficients` and `train_loss`.
+    """
+    asked = [one for one in cells(p, found) if one.act_bits == p.act_bits and one.spec["start"]]
+    asked = [one for one in asked if one.weights != "float32"]
+    tables = runs.only_rounded([one.spec for one in asked], at_once=p.workers, title=title)
+    rows = []
+    for one, errors in zip(asked, tables, strict=True):
+        row = {name: getattr(one, name) for name in (*KEYS, "seed")}
+        row["weight_bits"] = runs.rounding_of(one.spec).stored_bits
+        rows.append(row | {name: float(errors[name].iloc[0]) for name in ERRORS})
+    return pd.DataFrame(rows, columns=[*KEYS, "seed", "weight_bits", *ERRORS])
 
 
 def accuracies(made: pd.DataFrame) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def accuracies(made: pd.DataFrame, p: AddNet) -> pd.DataFrame:
 def lessons(
     p: AddNet,
     made: pd.DataFrame,
+    rounded: pd.DataFrame,
     sets: pd.DataFrame,
     numbers: pd.DataFrame,
     distances: pd.DataFrame,
@@ -55,11 +56,12 @@ def lessons(
 ) -> str:
     """What the page shows, as a Markdown list.
 
-    made: of `addnet.table`; sets, numbers, distances: of `addnet_sets.regenerated`, `numbers` and
-    `divergences`; fabric: of `addnet_area.synthesised`.
+    made, rounded: of `addnet.table` and `addnet.rounded`; sets, numbers, distances: of
+    `addnet_sets.regenerated`, `numbers` and `divergences`; fabric: of `addnet_area.synthesised`.
     """
     judge = AddnetJudge(made, "")
-    lines = [_sets(sets), _counts(numbers), *_distances(distances), *_matching(judge)]
+    lines = [_sets(sets), _counts(numbers), *_distances(distances)]
+    lines += _matching({"Only rounded": AddnetJudge(rounded, ""), "Trained on": judge})
     lines += _uniform(judge, made)
     lines += [*_activations(judge), *_area(p, fabric)]
     return "\n".join(f"* {line}." for line in lines)
@@ -102,13 +104,15 @@ def _distances(distances: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _matching(judge: AddnetJudge) -> list[str]:
-    gains: Gains = {}
-    for name in RCCMS:
-        gains |= judge.gains([f"{name} matched"], [f"{name} worst"])
-    if not gains:
-        return []
-    return [f"**Matching.** {said(gains)}; {_surely(judge, gains.values())}"]
+def _matching(judges: Mapping[str, AddnetJudge]) -> list[str]:
+    words = []
+    for when, judge in judges.items():
+        gains: Gains = {}
+        for name in RCCMS:
+            gains |= judge.gains([f"{name} matched"], [f"{name} worst"])
+        if gains:
+            words.append(f"{when}: {said(gains)}; {_surely(judge, gains.values())}")
+    return [f"**Matching.** {'. '.join(words)}"] if words else []
 
 
 def _uniform(judge: AddnetJudge, made: pd.DataFrame) -> list[str]:
