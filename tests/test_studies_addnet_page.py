@@ -239,6 +239,7 @@ def test_lessons_follow_the_numbers(made):
     assert "None of 1 readings gives any of the printed numbers" in text
     gain = "2-Add matched over 2-Add worst: perceptron on mnist5k"
     assert f"Only rounded: {gain} +6.00" in text and f"Trained on: {gain} +2.00" in text
+    assert "Table 6.2.** Only rounded: 2-Add matched over 2-Add: perceptron on" in text
     assert "farther" in text, "a bell is nearer to the optimised 3-Add"
     assert "58, 36 and 7 % against rows of partial products; 32, -5 and -52 %" in text
     assert "one seed nothing" in lessons_of(made[made.seed == 0], fabric(p))

@@ -61,7 +61,9 @@ def lessons(
     """
     judge = AddnetJudge(made, "")
     lines = [_sets(sets), _counts(numbers), *_distances(distances)]
-    lines += _matching({"Only rounded": AddnetJudge(rounded, ""), "Trained on": judge})
+    judges = {"Only rounded": AddnetJudge(rounded, ""), "Trained on": judge}
+    lines += _matching("Matching", judges, " worst")
+    lines += _matching("The matched set beside that of Table 6.2", judges, "")
     lines += _uniform(judge, made)
     lines += [*_activations(judge), *_area(p, fabric)]
     return "\n".join(f"* {line}." for line in lines)
@@ -104,15 +106,16 @@ def _distances(distances: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _matching(judges: Mapping[str, AddnetJudge]) -> list[str]:
+def _matching(title: str, judges: Mapping[str, AddnetJudge], other: str) -> list[str]:
+    """Gains of the matched sets over the others, before and after training on."""
     words = []
     for when, judge in judges.items():
         gains: Gains = {}
         for name in RCCMS:
-            gains |= judge.gains([f"{name} matched"], [f"{name} worst"])
+            gains |= judge.gains([f"{name} matched"], [f"{name}{other}"])
         if gains:
             words.append(f"{when}: {said(gains)}; {_surely(judge, gains.values())}")
-    return [f"**Matching.** {'. '.join(words)}"] if words else []
+    return [f"**{title}.** {'. '.join(words)}"] if words else []
 
 
 def _uniform(judge: AddnetJudge, made: pd.DataFrame) -> list[str]:
