@@ -127,7 +127,8 @@ def opened(*, pages: Sequence[str] = PAGES, rounds: int = 5) -> pd.DataFrame:
 
     rows = []
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=printing.chromium(), args=["--no-sandbox"])
+        flags = ["--no-sandbox", "--enable-unsafe-swiftshader"]  # WebGL, for surfaces
+        browser = play.chromium.launch(executable_path=printing.chromium(), args=flags)
         weights = {name: _weight(browser, file) for name, file in files.items()}
         for number in rounds_of(rounds, "pages, round"):
             for name, file in files.items():

@@ -61,6 +61,15 @@ def test_every_runtime_gives_the_logits_of_the_model(networks, runtime):
     assert runner.precision == "float32"
 
 
+@pytest.mark.parametrize("runtime", FLOAT)
+def test_images_of_another_shape_are_refused_by_every_runtime(networks, runtime):
+    runner = backends.opened(Backend(runtime, "float32"), networks[0])
+    one = tuple(images(2).shape[1:])
+    said = refused(lambda: runner.logits(np.zeros((2, *one[:-1], one[-1] + 8), np.float32)))
+    shape = ", ".join(map(str, one))
+    assert said.startswith(f"images for 'two' must be (N, {shape}), not (2, ")
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_rounded_by_the_runtime_it_is_the_same_network_computed_with_integers(networks, runtime):
     one = Backend(runtime, "int8")
@@ -122,6 +131,13 @@ def test_a_row_for_every_contender_batch_and_threads(networks):
     for low, middle, high in (("low_ms", "ms", "high_ms"), ("low_rate", "images_per_second", "high_rate")):  # fmt: skip  # noqa: E501
         assert (table[low] <= table[middle]).all() and (table[middle] <= table[high]).all()
     assert torch.get_num_threads() == before
+
+
+def test_more_threads_than_cores_are_warned_of(monkeypatch, networks):
+    monkeypatch.setattr(throughput.provenance, "machine", lambda: {"cores": 1})
+    asked = contenders(networks[:1], [Backend("pytorch", "float32")])
+    with pytest.warns(RuntimeWarning, match="^2 threads are more than the 1 cores of this machine"):
+        measured(asked, threads=[1, 2], rounds=1, seconds=0.001)
 
 
 def test_every_round_has_all_batches_and_threads(monkeypatch):

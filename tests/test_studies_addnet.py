@@ -167,8 +167,8 @@ def test_sets_beside_table_6_4(made, rounded):
     rows = found[found.network == "ResNet-20"].set_index("better")
     assert rows.ours["2-Add matched"] == pytest.approx(3) and rows.ours["3-Add"] == pytest.approx(2)
     assert rows.worse["3-Add"] == "3-Add unoptimised"
-    assert rows.untrained["2-Add matched"] == pytest.approx(3 + 10)
-    assert rows.untrained["3-Add"] == pytest.approx(2)
+    assert rows.rounded["2-Add matched"] == pytest.approx(3 + 10)
+    assert rows.rounded["3-Add"] == pytest.approx(2)
     assert np.allclose(found.published, 55.8 - 53.8)
     assert addnet_tables.matching(made[made.weights == "2-Add"], rounded).empty
 
@@ -177,6 +177,17 @@ def test_only_what_is_rounded_is_looked_at_before_training_on(rounded):
     assert set(rounded.act_bits) == {8}
     assert not {"float32", "pre-trained"} & set(rounded.weights) and "4-bit" in set(rounded.weights)
     assert len(rounded) == 3 * 3 * (5 + 4 + 6)  # methods, sets, matched and worst ones
+
+
+def test_adders_that_fit_in_the_area_of_uniform_weights(made):
+    found = addnet_tables.equal_area(made, LUTS)
+    rows = found[found.network == "ResNet-20"].set_index("uniform")
+    assert rows.adders.to_dict() == {"8-bit": "4-Add", "6-bit": "3-Add", "4-bit": "2-Add"}
+    assert rows.gain["8-bit"] == pytest.approx(GAIN["4-Add"] - GAIN["8-bit"])
+    assert (rows.adders_luts <= rows.uniform_luts).all() and rows.half_width.notna().all()
+    narrow = addnet_tables.equal_area(made, LUTS | {"4-bit": 20, "8-bit": 45})
+    assert set(narrow.uniform) == {"8-bit", "6-bit"} and "4-Add" not in set(narrow.adders)
+    assert addnet_tables.equal_area(made, {}).empty
 
 
 def test_widths_of_activations_beside_table_6_10(made):

@@ -247,9 +247,11 @@ def test_lessons_follow_the_numbers(made):
 
 
 def test_scale_in_words():
-    assert addnet_lessons.described(AddNet()) == ("400 images, 1 epoch after 2 in float32, 2 seeds")
+    assert addnet_lessons.described(AddNet()) == (
+        "400 images, 0.0625 of the channels, 1 epoch after 2 in float32, 2 seeds"
+    )
     assert "all images, 3 epochs after 9" in addnet_lessons.described(
-        AddNet(images=None, epochs=3, pretrain_epochs=9)
+        AddNet(images=None, width=1, epochs=3, pretrain_epochs=9)
     )
 
 

@@ -2,8 +2,7 @@
  *
  * Each <figure class="qb-figure"> carries its plotly figure as JSON and a static form in
  * <details open>. As a figure comes near the screen, the script closes its static form and draws the
- * interactive one. plotly, megabytes that a browser needs a second for, is loaded from beside this
- * script for the first of them. Without plotly, WebGL (for surfaces) or this script, the static form
+ * interactive one. plotly, megabytes that keep a browser busy, is loaded for the first of them. Without plotly, WebGL (for surfaces) or this script, the static form
  * stays open.
  */
 (() => {
@@ -22,8 +21,9 @@
     if (window.Plotly) return Promise.resolve();
     return (loading ??= new Promise((done, fail) => {
       const script = document.createElement("script");
-      script.src = new URL("plotly.min.js", here);
-      script.onload = done;
+      const named = document.querySelector("script[type='text/later'][src*='plotly']");
+      script.src = named?.src ?? new URL("plotly.min.js", here); // the former has its version
+      script.onload = () => (window.Plotly ? done() : fail());
       script.onerror = fail;
       document.head.append(script);
     }));
@@ -147,9 +147,9 @@
     figure.width = width;
     const layout = layoutFor(figure, width);
     figure.live.style.minHeight = `${layout.height}px`;
-    // The same object each time: for another one plotly starts anew and forgets zoom and legend.
-    figure.config ??= { displaylogo: false, scrollZoom: false, modeBarButtons: buttons(figure) };
     try {
+      // The same object each time: for another one plotly starts anew and forgets zoom and legend.
+      figure.config ??= { displaylogo: false, scrollZoom: false, modeBarButtons: buttons(figure) };
       await Plotly.react(figure.live, dataFor(figure, width), layout, figure.config);
       figure.drawn = true;
       figure.box.classList.add("qb-drawn");
@@ -203,6 +203,11 @@
   /* Hand a figure over from its static form to the interactive one. */
   function enhance(box) {
     const live = box.querySelector(".qb-live");
+    if (figures.has(live)) return;
+    if (!box.clientWidth) {
+      nearby.observe(box); // folded away meanwhile
+      return;
+    }
     const spec = JSON.parse(box.querySelector("script.qbench-figure").textContent);
     if (spec.texts) /* each is there once: see bundle.py */
       for (const trace of spec.data)

@@ -22,6 +22,7 @@
   /* Hide what does not fit, and every group, table and section that is left empty. */
   function show(wanted) {
     let total = 0;
+    const filtered = Object.values(wanted).some(Boolean);
     for (const table of tables) {
       const here = !wanted.publication || table.dataset.publication === wanted.publication;
       let inTable = 0;
@@ -35,6 +36,7 @@
         inTable += inGroup;
       }
       (table.closest("section") ?? table).hidden = !inTable;
+      table.parentElement.style.contentVisibility = filtered ? "visible" : "";
       total += inTable;
     }
     said.textContent = `${count.format(total)} of ${count.format(rows)} shown`;

@@ -29,7 +29,7 @@ from .errors import AddnetError
 from .networks import Rounding
 
 __all__ = ["check", "complete", "histogram", "load", "network_of", "rounding_of", "title"]
-__all__ += ["training", "trainings", "weights_of"]
+__all__ += ["only_rounded", "pooled", "rounded", "training", "trainings", "weights_of"]
 
 Spec = Mapping[str, Any]  # parameters of `training`
 BINS = 31  # Fig. 6.5
@@ -87,15 +87,15 @@ def training(
 def rounded(*, training: Spec) -> pd.DataFrame:
     """What a training begins with: the network that it starts from, rounded and not yet trained.
 
-    One row with `valid_error` and `test_error` (%). Batch norms keep the statistics of the float32
-    network. Raises `AddnetError` for a training that starts from new weights.
+    One row with `valid_error` and `test_error` (%). Activations are rounded too and the first and
+    last layer are as in the training; scales make the greatest coefficient the greatest weight, and
+    batch norms keep the statistics of the float32 network. Raises `AddnetError` for a training that
+    starts from new weights.
     """
     spec = complete(training)
-    check(spec)
-    if spec["start"] is None:
-        raise AddnetError("training must start from a float32 training, not from new weights.")
+    _check_started(spec)
     pictures = load(spec["dataset"], spec["images"])
-    with threads.at_most(1):
+    with torch.random.fork_rng(devices=[]), threads.at_most(1):
         model = _begun(spec).to(memory_format=torch.channels_last).eval()
         errors = {
             f"{name}_error": [error_rate(model, split, small_runs.EVALUATED)]
@@ -164,7 +164,12 @@ def trainings(
 def only_rounded(
     asked: Sequence[Spec], *, at_once: int | None = None, title: str = "rounded networks"
 ) -> list[pd.DataFrame]:
-    """`rounded` for each of these trainings, `at_once` (None: one a core) side by side."""
+    """`rounded` for each of these trainings, `at_once` (None: one a core) side by side.
+
+    Raises `AddnetError` as `rounded` does, before any work.
+    """
+    for one in asked:
+        _check_started(one)
     specs = [complete(one) for one in asked]
     return workers.run_each(
         rounded,
@@ -206,6 +211,12 @@ def check(spec: Spec) -> None:
     small_runs.check(spec, AddnetError)
     rounding_of(spec)
     small_runs.check_start(spec, check, AddnetError)
+
+
+def _check_started(spec: Spec) -> None:
+    check(spec)
+    if complete(spec)["start"] is None:
+        raise AddnetError("training must start from a float32 training, not from new weights.")
 
 
 def weights_of(spec: Spec) -> dict[str, torch.Tensor]:

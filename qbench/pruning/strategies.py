@@ -150,11 +150,11 @@ def customise(
     """Steps 3 and 4 of algorithm 3 for a network pruned to `pruned`.
 
     Reuse rises until the design fits `share` of the device. Then, at that reuse, each layer gets
-    the greatest number of filters within half a step (`rate` of its first number) of its own with
-    which the design still fits; the inexpensive layers first. So filters are added where they are
-    cheap, and where a number suits the folding badly they are taken. In every design PE divides the
-    filters of its layer: N mod PE = 0. layers: those that fine-tuning may touch (None: all
-    convolutions but a last one). Raises `PruningError` where no design fits.
+    the greatest number of filters within half a step (`rate` of its first number) above its own
+    with which the design still fits; the inexpensive layers first. So filters are added where they
+    are cheap, and none is taken: PE is chosen among the divisors of each layer's filters, N mod PE
+    = 0, so that no number suits the folding badly. layers: those that fine-tuning may touch (None:
+    all convolutions but a last one). Raises `PruningError` where no design fits.
     """
     target = device(on)
     check_rate(rate)

@@ -13,7 +13,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,8 @@ def opened(
     """`classifier` in `backend`, with `batch` normally distributed images drawn from `seed`.
 
     `threads` is how many the processor may use. Raises `RuntimesError` for a backend that is not
-    here, a network that it does not compute, and numbers that are not whole and positive.
+    here, a network that it does not compute, and numbers that are not whole and positive. So do the
+    logits of images whose shape is not the one that the network's file has.
     """
     if backend.missing:
         raise RuntimesError(f"{backend.name} is not here: {backend.missing}")
@@ -154,7 +155,27 @@ def opened(
         from . import openvino as runtime
     else:
         from . import pytorch as runtime
-    return runtime.runner(backend, classifier, batch=batch, threads=threads, seed=seed)
+    made = runtime.runner(backend, classifier, batch=batch, threads=threads, seed=seed)
+    return replace(made, logits=_of_shape(classifier, made.logits))
+
+
+def _of_shape(
+    classifier: Classifier, logits: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`logits` of images of the file's shape alone: a network may take others, and be wrong."""
+    from .onnx_runtime import image_shape
+
+    shape = image_shape(classifier.onnx)
+
+    def checked(images: np.ndarray) -> np.ndarray:
+        if images.shape[1:] != shape:
+            expected = ", ".join(["N", *map(str, shape)])
+            raise RuntimesError(
+                f"images for {classifier.name!r} must be ({expected}), not {images.shape}."
+            )
+        return logits(images)
+
+    return checked
 
 
 def pixels(shape: Iterable[int], batch: int, seed: int) -> np.ndarray:

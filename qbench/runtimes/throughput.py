@@ -2,12 +2,13 @@
 
 What is compared is measured by turns: in each round every contender has its turn with every number
 of images and threads, so that drift and other work strike all alike, and what changes within
-minutes is seen as spread between rounds. A turn begins with requests that are not counted, which
-bring weights and threads back after the others' turns, and is many requests, one at a time.
+minutes is seen as spread between rounds. A turn begins with a request that is not counted, which
+brings weights and threads back after the others' turns, and is many requests, one at a time.
 """
 
 import math
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
+
+from qbench import provenance
 
 from . import machine
 from .backends import Backend, Classifier, Runner, opened
@@ -65,28 +68,35 @@ def measured(
     """Each of `asked` with each number of images a batch and threads, by turns: a row each.
 
     A turn lasts `seconds`, at least one request, or with a batch of 1 `latency_seconds` (None: the
-    same); there are `rounds` of them, each of which opens every network anew. On a GPU only the
-    most `threads` are used. `meters` says where joules come from, by device; what has none gets
-    `energy.meter`.
+    same). In each of the `rounds` the runtimes open every network anew, for each number of images
+    and threads, and warm it up. On a GPU only the most `threads` are used. `meters` says where
+    joules come from, by device; what has none gets `energy.meter`.
 
     Columns: `network`, `runtime`, `precision`, `device`, `batch`, `threads`; `ms` a request, the
     median of the rounds' medians, the lowest and highest of which are `low_ms` and `high_ms`;
     `p95_ms` and `p99_ms` of all requests, `fastest_ms`, the quickest; `images_per_second`, the
     median over rounds of images by time, the lowest and highest `low_rate` and `high_rate`;
-    `requests`; `outliers`, the
-    share of requests that took more than twice the median; `waited`, the share of the time for
-    which a thread that had work waited for a processor (0 on an idle machine, NaN where the system
-    does not tell); `joules` an image and `energy_by`, RAPL, NVML, power × time or none; `load` and
-    `mhz` of the machine as the first turn began, with this measurement's own work.
+    `requests`; `outliers`, the share of requests that took more than twice the median; `waited`,
+    the share of the time for which a thread that had work waited for a processor (0 on an idle
+    machine, NaN where the system does not tell); `joules` an image and `energy_by`, RAPL, NVML,
+    power × time or none; `load` and `mhz` of the machine as the first turn began, with this
+    measurement's own work.
 
-    Waits while another process measures. Raises `RuntimesError` for nothing asked and for numbers
-    that are not positive.
+    Waits while another process measures. Warns of more threads than there are cores. Raises
+    `RuntimesError` for nothing asked and for numbers that are not positive.
     """
     if not asked:
         raise RuntimesError("there must be at least one contender that is here, and is none.")
     rounds = whole("rounds", rounds, 1)
     batches = [whole("batches", one, 1) for one in batches]
     threads = [whole("threads", one, 1) for one in threads]
+    if max(threads, default=0) > (cores := provenance.machine()["cores"]):
+        warnings.warn(
+            f"{max(threads)} threads are more than the {cores} cores of this machine: they wait "
+            "for each other.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     latency_seconds = seconds if latency_seconds is None else latency_seconds
     for name, value in (("seconds", seconds), ("latency_seconds", latency_seconds)):
         if not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -100,14 +110,8 @@ def measured(
         for _ in range(rounds):
             for here, batch, count in cells:
                 share = latency_seconds if batch == 1 else seconds
-                how = {"batch": batch, "threads": count, "seed": seed}
-                runners = [opened(one.backend, one.classifier, **how) for one in here]
-                for runner in runners:
-                    warm(runner.run, 2, share / 4)
-                for one, runner in zip(here, runners, strict=True):
-                    turn = turns[one, batch, count]
-                    turn.state = turn.state or machine.state()
-                    _take(turn, runner, batch, share, meters[one.backend.device])
+                taken = [(one, turns[one, batch, count]) for one in here]
+                _round(taken, batch, count, share, meters, seed)
     rows = [
         _row(one, turn, batch, count, meters[one.backend.device].how) | turn.state
         for (one, batch, count), turn in turns.items()
@@ -125,6 +129,24 @@ class _Turns:
     waited: float = 0.0
     joules: float = 0.0
     state: dict[str, object] = field(default_factory=dict)
+
+
+def _round(
+    taken: Sequence[tuple[Contender, _Turns]],
+    batch: int,
+    threads: int,
+    seconds: float,
+    meters: Mapping[str, Meter],
+    seed: int,
+) -> None:
+    """A turn of each; what was opened for it is gone afterwards."""
+    how = {"batch": batch, "threads": threads, "seed": seed}
+    runners = [opened(one.backend, one.classifier, **how) for one, _ in taken]
+    for runner in runners:
+        warm(runner.run, 2, seconds / 4)
+    for (one, turn), runner in zip(taken, runners, strict=True):
+        turn.state = turn.state or machine.state()
+        _take(turn, runner, batch, seconds, meters[one.backend.device])
 
 
 def _take(turn: _Turns, runner: Runner, batch: int, seconds: float, joules: Meter) -> None:

@@ -19,8 +19,9 @@ from .words import dataset as written
 def described(p: AddNet) -> str:
     """Scale of the trainings, in words."""
     images = "all images" if p.images is None else counted(p.images, "image")
+    width = "" if p.width == 1 else f"{p.width:g} of the channels, "
     epochs = f"{counted(p.epochs, 'epoch')} after {p.pretrain_epochs} in float32"
-    return f"{images}, {epochs}, {counted(len(p.seeds), 'seed')}"
+    return f"{images}, {width}{epochs}, {counted(len(p.seeds), 'seed')}"
 
 
 def named(dataset: str, network: str) -> str:
@@ -61,7 +62,8 @@ def lessons(
     """
     judge = AddnetJudge(made, "")
     lines = [_sets(sets), _counts(numbers), *_distances(distances)]
-    judges = {"Only rounded": AddnetJudge(rounded, ""), "Trained on": judge}
+    judges = {"Only rounded": AddnetJudge(rounded, "")} if len(rounded) else {}
+    judges |= {"Trained on": judge}
     lines += _matching("Matching", judges, " worst")
     lines += _matching("The matched set beside that of Table 6.2", judges, "")
     lines += _uniform(judge, made)

@@ -22,7 +22,7 @@ from .words import dataset as written
 #: The network here that stands for one of the thesis.
 STANDS_FOR = {"AlexNet": "alexnet_small", "ResNet-18": "resnet20", "ResNet-50": "resnet20"}
 #: Gains by sets, and half the intervals of each.
-MATCHING = {"untrained": "untrained_half_width", "ours": "half_width"}
+MATCHING = {"rounded": "rounded_half_width", "ours": "half_width"}
 
 
 def against_published(made: pd.DataFrame) -> pd.DataFrame:
@@ -96,11 +96,13 @@ def matching(made: pd.DataFrame, rounded: pd.DataFrame) -> pd.DataFrame:
     """Table 6.4 beside ours: what a better set is worth, a row a network and pair of sets.
 
     Columns: `dataset`, `network`, `better` and `worse` (the set that matches best and worst, or
-    Table 6.2's and the unoptimised one), `untrained` (points, mean over seeds, of the networks that
-    are only rounded: `addnet.rounded`) with `untrained_half_width` of its 95 % interval, `ours`
-    with `half_width`, the same after training on, `seeds` and `published` (AlexNet, top-1: the
-    thesis says 2-Add, see the errata).
+    Table 6.2's and the unoptimised one), `rounded` (points, mean over seeds, of the networks that
+    are only rounded: `addnet.rounded`) with `rounded_half_width` of its 95 % interval, `ours` with
+    `half_width`, the same after training on, `seeds` and `published` (AlexNet, top-1: the thesis
+    says 2-Add, see the errata).
     """
+    if made.empty or rounded.empty:
+        return pd.DataFrame()
     printed = reference.load(FARAONE, "table_6_4")
     printed = printed[printed["metric"] == "top1"].set_index("method")["value"]
     there = printed["distribution_matching"] - printed["unoptimised"]
@@ -116,7 +118,7 @@ def matching(made: pd.DataFrame, rounded: pd.DataFrame) -> pd.DataFrame:
                 row = {"dataset": written(dataset), "network": TITLES[network]}
                 row |= {"better": pair[0], "worse": pair[1]}
                 one, other = (_of(before, dataset, network, name) for name in pair)
-                for name, gain in (("untrained", one - other), ("ours", first - second)):
+                for name, gain in (("rounded", one - other), ("ours", first - second)):
                     row[name], row[MATCHING[name]] = interval(gain.dropna())
                 rows.append(row | {"seeds": int((first - second).count()), "published": there})
     columns = ["dataset", "network", "better", "worse", *chain(*MATCHING.items()), "seeds"]
@@ -171,6 +173,29 @@ def against_area(made: pd.DataFrame, luts: Mapping[str, float]) -> pd.DataFrame:
     ]
     places = [place for _, group in same for place in group.index]
     return found.assign(front=pd.Series(front, index=places, dtype=bool))
+
+
+def equal_area(made: pd.DataFrame, luts: Mapping[str, float]) -> pd.DataFrame:
+    """The largest multiplier made of adders that fits in uniform weights' one: a row a task and it.
+
+    `luts` as in `against_area`. Columns: `dataset`, `network`, `uniform` and `uniform_luts`,
+    `adders` and `adders_luts`, at most as many, `gain` of the latter (points, mean over seeds) and
+    `half_width` of its 95 % interval. Uniform weights that none fits in are left out.
+    """
+    ours, rows = _usual(made), []
+    for dataset, network in tasks(made):
+        for uniform in (name for name in luts if name.endswith("-bit")):
+            fit = [name for name in published() if luts.get(name, np.inf) <= luts[uniform]]
+            if not fit:
+                continue
+            adders = max(fit, key=luts.__getitem__)
+            one, other = (_of(ours, dataset, network, name) for name in (adders, uniform))
+            mean, half = interval((one - other).dropna())
+            row = {"dataset": written(dataset), "network": TITLES[network], "uniform": uniform}
+            row |= {"uniform_luts": luts[uniform], "adders": adders, "adders_luts": luts[adders]}
+            rows.append(row | {"gain": mean, "half_width": half})
+    columns = ["dataset", "network", "uniform", "uniform_luts", "adders", "adders_luts", "gain"]
+    return pd.DataFrame(rows, columns=[*columns, "half_width"]).dropna(subset="gain")
 
 
 def usual_act_bits(made: pd.DataFrame) -> int:

@@ -38,15 +38,15 @@ RUNTIMES = ("openvino", "onnxruntime", "pytorch")
 ROUNDS, SECONDS = 5, 0.1  # of a measurement; seconds are those of a turn
 
 
-@store.method(version=1, repeatable=False)
+@store.method(version=2, repeatable=False)
 def timed(
     *, student: str, dataset: str, networks: Sequence[Sequence[int]], runtime: str, threads: int = 1
 ) -> pd.DataFrame:
     """Latency of one image in `runtime`, float32 on the CPU, of `networks` (genotypes), by turns.
 
     A row a network: `phenotype`, `latency_ms` (median of the rounds' medians), `low_ms`, `high_ms`
-    (quartiles) and `waited`. Weights are random: a latency does not depend on them. Raises a
-    `UserError` where the runtime is not here.
+    (lowest and highest of them) and `waited`. Weights are random: a latency does not depend on
+    them. Raises a `UserError` where the runtime is not here.
     """
     (backend,) = backends.every([runtime], ["float32"], ["cpu"])
     space = SPACES[student]

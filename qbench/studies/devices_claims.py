@@ -342,8 +342,10 @@ def lessons(found: Found, p: Devices) -> str:
     lines += _busy(found)
     rows = over_batches(found, p)
     spread = (rows["high_rate"] - rows["low_rate"]) / rows["images_per_second"]
-    lines.append(
-        f"* The rounds of a throughput lie up to {100 * spread.median():.0f} % of it apart "
-        f"in the median, {100 * spread.max():.0f} % at most: smaller differences are none."
-    )
+    if p.rounds > 1:
+        lines.append(
+            f"* The lowest and the highest round of a throughput are {100 * spread.median():.0f} % "
+            f"of it apart in the median, {100 * spread.max():.0f} % at most: smaller differences "
+            "are none."
+        )
     return "\n".join(lines)

@@ -264,6 +264,8 @@ def about(found: Found, p: Devices) -> pd.DataFrame:
         if "cuda" in p.devices:
             rows["energy, GPU"] = energy.meter("cuda", watts=p.gpu_watts).note
         rows["threads measured"] = ", ".join(map(str, p.threads or cores()))
+        if max(p.threads or [1]) > it["cores"]:
+            rows["threads measured"] += f": more than {it['cores']} wait for each other"
     else:
         rows["energy"] = ", ".join(sorted(set(found.speeds["energy_by"])))
     return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
