@@ -242,7 +242,9 @@ def _rounding() -> str:
 
 def _waits() -> str:
     """What was published of `speed_waits` with its usual settings, the machines in front."""
-    found = _entries(waits.started, waits.looked_up, waits.generations, waits.opened)
+    found = _entries(
+        waits.started, waits.looked_up, waits.enumerated, waits.generations, waits.opened
+    )
     if not found:
         return "Not published yet; `make bench` measures it.\n"
     summed = waits.summed_up({name: entry.table() for name, entry in found.items()})

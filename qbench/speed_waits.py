@@ -1,6 +1,6 @@
-"""What a user waits for: commands that start, results looked up, generations on Dask, pages.
+"""What a user waits for: commands, results looked up, generations on Dask, sets enumerated, pages.
 
-Each of the four measures one of them and returns what every round gave, and `summed_up` puts the
+Each of the five measures one of them and returns what every round gave, and `summed_up` puts the
 medians beside what is aimed at. To be run on a machine that does nothing else, by `make bench`.
 
 Run as a program, this module is the process in which results are looked up: its store is thrown
@@ -24,6 +24,7 @@ import pandas as pd
 
 from qbench import book, cluster, paths, printing, provenance, store, workers
 from qbench.errors import UserError
+from qbench.hardware import rccm_matching, rccm_sets
 from qbench.speed_processes import rounds_of, serve, worker
 from qbench.store.writing import parquet
 
@@ -109,6 +110,24 @@ def generations(
     return pd.DataFrame(rows, columns=columns)
 
 
+@store.method(version=1, repeatable=False)
+def enumerated(
+    *, architectures: Sequence[str] = ("2-Add", "3-Add", "4-Add"), rounds: int = 3
+) -> pd.DataFrame:
+    """Time all coefficient sets of multipliers made of adders: listed, and compared with weights.
+
+    Each multiplier in a process of its own. Columns: `multiplier`, `round`, `sets` (different
+    ones), `seconds` and `memory_mib`, the most that the process had.
+    """
+    rows = []
+    for number in rounds_of(rounds, "coefficient sets, round"):
+        for name in architectures:
+            with worker(module=__name__) as ask:
+                rows.append({"multiplier": name, "round": number} | ask("match", multiplier=name))
+    table = pd.DataFrame(rows)
+    return table[table["round"] > 0].reset_index(drop=True)
+
+
 @store.method(version=2, repeatable=False)
 def opened(*, pages: Sequence[str] = PAGES, rounds: int = 5) -> pd.DataFrame:
     """Time pages of the built book that headless Chromium opens from the disk, without a network.
@@ -141,7 +160,7 @@ def opened(*, pages: Sequence[str] = PAGES, rounds: int = 5) -> pd.DataFrame:
 
 
 def summed_up(measured: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """What there is of the four tables by function's name, beside what is aimed at.
+    """What there is of the five tables by function's name, beside what is aimed at.
 
     Columns: `what`, `took` (median over the rounds, in `unit`), `unit`, `aim` (as a sentence would
     have it; "" where there is none) and `met` (None without an aim).
@@ -155,6 +174,12 @@ def summed_up(measured: dict[str, pd.DataFrame]) -> pd.DataFrame:
         aims = dict.fromkeys((FOUND, WHOLE, PREFIX), 5.0)
         taken = zip(found["what"], 1e3 * found["seconds"], strict=True)
         rows += [(what, took, "ms", aims.get(what), min) for what, took in taken]
+    if (found := measured.get("enumerated")) is not None:
+        aims = {"4-Add": 60.0}  # seconds, on two cores
+        for name, of in found.groupby("multiplier", sort=False):
+            what = f"all {of['sets'].iloc[0]:,} sets of the {name}, compared with weights"
+            rows.append((what, of["seconds"].median(), "s", aims.get(name, 2.0), min))
+            rows.append((f"{what}: memory", of["memory_mib"].max() / 1024, "GiB", 4.0, min))
     if (found := measured.get("generations")) is not None:
         rows += _of_generations(found)
     if (found := measured.get("opened")) is not None:
@@ -328,6 +353,16 @@ def _asked(keys: list[str]) -> list[tuple[str, Callable[[int], Any], int]]:
     ]
 
 
+def _match(multiplier: str) -> dict[str, float]:
+    """Enumerate its sets and compare each with a bell of weights; only so much is timed."""
+    bell = [round(10_000 * math.exp(-((place - 15) ** 2) / 40)) for place in range(31)]
+    begun = time.perf_counter()
+    sets = rccm_sets.enumerate_sets(multiplier)
+    rccm_matching.match(sets, bell)
+    took = time.perf_counter() - begun
+    return {"sets": len(sets), "seconds": took, "memory_mib": provenance.peak_memory_mib()}
+
+
 def _seconds(call: Callable[[int], Any], times: int) -> float:
     begun = time.perf_counter()
     for number in range(times):
@@ -341,4 +376,4 @@ def _quietly(command: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve({"store": _store})
+    serve({"store": _store, "match": _match})

@@ -15,6 +15,12 @@ def test_a_store_is_filled_and_asked(results):
     assert list(store.entries(results)) == []  # ours is left alone
 
 
+def test_all_sets_are_timed_in_a_process_of_their_own():
+    found = speed_waits.enumerated(architectures=["2-Add"], rounds=2)
+    assert found["sets"].tolist() == [1294] * 2 and (found["seconds"] > 0).all()
+    assert found["memory_mib"].between(10, 4096).all()
+
+
 def test_a_generation_on_one_worker_and_on_two():
     found = speed_waits.generations(individuals=2, seconds=0.4)
     ways = found[["individuals", "workers"]].apply(tuple, axis=1).tolist()
@@ -50,6 +56,15 @@ def measured() -> dict[str, pd.DataFrame]:
             {"what": [HELP] * 3, "round": [1, 2, 3], "seconds": [0.1, 0.2, 9.0]}
         ),
         "looked_up": pd.DataFrame({"what": [WHOLE, "store one more"], "seconds": [0.006, 0.007]}),
+        "enumerated": pd.DataFrame(
+            {
+                "multiplier": ["2-Add", "4-Add"],
+                "round": 1,
+                "sets": [1294, 3_949_825],
+                "seconds": [2.5, 11.0],
+                "memory_mib": [100, 512],
+            }
+        ),
         "generations": pd.DataFrame(
             {
                 "individuals": [COMPUTING, ASLEEP, COMPUTING],
@@ -73,10 +88,26 @@ def measured() -> dict[str, pd.DataFrame]:
 
 def test_what_was_measured_beside_what_is_aimed_at():
     found = speed_waits.summed_up(measured())
-    assert found["took"].tolist() == pytest.approx([0.2, 6, 7, 4, 2, 2.5, 3.5, 1.5, 1.5, 0.5])
-    assert found["met"].tolist() == [True, False, None, True, True, False, None, None, True, None]
+    assert found["took"].tolist() == pytest.approx(
+        [0.2, 6, 7, 2.5, 100 / 1024, 11, 0.5, 4, 2, 2.5, 3.5, 1.5, 1.5, 0.5]
+    )
+    assert found["what"][5] == "all 3,949,825 sets of the 4-Add, compared with weights"
+    assert found["met"].tolist()[3:7] == [False, True, True, True]
+    assert found["met"].drop(range(3, 7)).tolist() == [
+        True,
+        False,
+        None,
+        True,
+        True,
+        False,
+        None,
+        None,
+        True,
+        None,
+    ]
     assert found["aim"].tolist() == [
-        *("at most 0.3", "at most 5", "", "at most 5", "at least 1.7"),
+        *("at most 0.3", "at most 5", "", "at most 2", "at most 4", "at most 60", "at most 4"),
+        *("at most 5", "at least 1.7"),
         *("at most 2", "", "", "at most 2", ""),
     ]
 

@@ -14,6 +14,7 @@ def main() -> None:
     found = {
         "started": measure(speed_waits.started, **fewer),
         "looked_up": measure(speed_waits.looked_up, **({"results": 1000} if fewer else {})),
+        "enumerated": measure(speed_waits.enumerated, **fewer),
         "generations": measure(speed_waits.generations, **({"seconds": 1.0} if fewer else {})),
     }
     try:
