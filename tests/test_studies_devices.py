@@ -77,6 +77,24 @@ def found(*names, **how):
     return study.Found(many, pd.concat([checks(n) for n in names]), THEIRS, here=False)
 
 
+def test_a_second_measurement_beside_the_first():
+    first = found("densenet21", "densenet37")
+    assert tables.repeated(first).empty
+    wide = first.speeds.assign(
+        low_rate=0.9 * first.speeds["images_per_second"],
+        high_rate=1.1 * first.speeds["images_per_second"],
+    )
+    later = wide.copy()
+    numbers = ["images_per_second", "low_rate", "high_rate"]
+    later.loc[later["network"] == "densenet21", numbers] *= 1.15  # rounds overlap
+    strange = (later["network"] == "densenet37") & (later["runtime"] == "pytorch")
+    later.loc[strange, numbers] *= 2
+    both = study.Found(wide, first.checks, THEIRS, here=False, again=later.sample(frac=1))
+    rows = tables.repeated(both).set_index("network")
+    assert rows.loc["DenseNet-21"].tolist() == pytest.approx([12, 100, 15, 15])
+    assert rows.loc["DenseNet-37"].tolist() == pytest.approx([12, 100 * 8 / 12, 0, 100])
+
+
 def asked(**values):
     return parameters.check(CHAPTER, **{"batches": [1, 64]} | values)
 

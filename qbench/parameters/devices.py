@@ -69,6 +69,7 @@ class Devices(Parameters):
     rounds: Count = Field(3, description="turns of each")
     seconds: Seconds = Field(0.05, description="time of a turn, at least one request")
     latency_seconds: Seconds = Field(0.05, description="time of a turn with one image a request")
+    again: bool = Field(False, description="measure all speeds twice, and compare")
     watts: Watts = Field(
         None, description="stated power of the processor, where it measures no energy itself"
     )

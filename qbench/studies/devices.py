@@ -28,12 +28,16 @@ PLAIN = "pytorch"  # eager: what the thesis measured with
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured: `speeds` and `checks` of all networks, and the machine that did it."""
+    """What was measured: `speeds` and `checks` of all networks, and the machine that did it.
+
+    `again` are the speeds of a second measurement, where there is one.
+    """
 
     speeds: pd.DataFrame
     checks: pd.DataFrame
     machine: Mapping[str, Any]
     here: bool
+    again: pd.DataFrame | None = None
 
 
 @store.method(version=2, repeatable=False)
@@ -66,6 +70,24 @@ def speeds(
         latency_seconds=latency_seconds,
     )
     return table.rename(columns={"network": "form"}).assign(network=one.network)
+
+
+@store.method(version=2, repeatable=False)
+def speeds_again(
+    *,
+    planned: Mapping[str, Any],
+    runtimes: Sequence[str],
+    precisions: Sequence[str],
+    devices: Sequence[str],
+    batches: Sequence[int],
+    threads: Sequence[int] | None,
+    rounds: int,
+    seconds: float,
+    latency_seconds: float,
+    on: Mapping[str, Any],
+) -> pd.DataFrame:
+    """`speeds`, measured once more: whether it is told the same."""
+    return speeds(**locals())
 
 
 @store.method(version=1, repeatable=False)
@@ -152,7 +174,10 @@ def plans(p: Devices) -> list[Plan]:
 
 
 def measured(p: Devices) -> Found:
-    """Measure all networks, or look them up; in the book's build also where another machine did."""
+    """Measure all networks, or look them up; in the book's build also where another machine did.
+
+    Those that are measured again are so after all others.
+    """
     asked = {"runtimes": p.runtimes, "precisions": p.precisions, "devices": p.devices}
     more = {"batches": p.batches, "threads": p.threads, "rounds": p.rounds}
     more |= {"seconds": p.seconds, "latency_seconds": p.latency_seconds}
@@ -162,8 +187,10 @@ def measured(p: Devices) -> Found:
         for one in plans(p)
         for function, extra in ((checks, {"tested": p.tested}), (speeds, more))
     ]
+    if p.again:
+        jobs += [(speeds_again, values) for function, values in jobs if function is speeds]
     whose = _whose(jobs, here)
-    tables: dict[Callable, list[pd.DataFrame]] = {checks: [], speeds: []}
+    tables: dict[Callable, list[pd.DataFrame]] = {checks: [], speeds: [], speeds_again: []}
     for function, values in jobs:
         tables[function].append(store.run(function, **values, on=whose))
     return Found(
@@ -171,6 +198,7 @@ def measured(p: Devices) -> Found:
         checks=pd.concat(tables[checks], ignore_index=True),
         machine=whose,
         here=_same(whose, here),
+        again=pd.concat(tables[speeds_again], ignore_index=True) if p.again else None,
     )
 
 

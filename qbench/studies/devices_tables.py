@@ -197,6 +197,32 @@ def latencies(found: Found, network: str) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def repeated(found: Found) -> pd.DataFrame:
+    """The second measurement beside the first, a row a network; none without a second one.
+
+    Columns: `network`, `measured` (how many forms in backends with a batch size and a number of
+    threads), `overlap` (% of them whose throughputs' rounds overlap), `difference` (%, of the
+    second throughput from the first, median of the magnitudes) and `largest`.
+    """
+    if found.again is None:
+        return pd.DataFrame()
+    keys = ["network", "form", "runtime", "precision", "device", "batch", "threads"]
+    both = found.speeds.merge(found.again, on=keys, suffixes=("", "_again"))
+    low, high = both["low_rate"], both["high_rate"]
+    both["overlap"] = (low <= both["high_rate_again"]) & (both["low_rate_again"] <= high)
+    both["apart"] = 100 * (both["images_per_second_again"] / both["images_per_second"] - 1).abs()
+    return pd.DataFrame(
+        {
+            "network": title(network),
+            "measured": len(rows),
+            "overlap": 100 * rows["overlap"].mean(),
+            "difference": rows["apart"].median(),
+            "largest": rows["apart"].max(),
+        }
+        for network, rows in both.groupby("network", sort=False)
+    )
+
+
 def _interval(low: pd.Series, high: pd.Series) -> list[str]:
     return [f"{a:.3g} to {b:.3g}" for a, b in zip(low, high, strict=True)]
 
