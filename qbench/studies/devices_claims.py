@@ -13,6 +13,7 @@ import pandas as pd
 from qbench import reference
 from qbench.parameters import Devices
 from qbench.runtimes.backends import RUNTIMES
+from qbench.runtimes.machine import INTEGER_SUMS
 
 from .devices import Found, title
 from .devices_tables import (
@@ -290,6 +291,39 @@ def _quicker(ratio: float) -> str:
     return f"With one image the best int8 is {ratio:.2f} times as quick as the best float32. "
 
 
+def _why_not_more(found: Found) -> list[str]:
+    """Where the time of the best float32 and the best int8 goes, by the runtimes' own profiles."""
+    keys = ["form", "runtime", "precision", "device"]
+    lines = []
+    for network, speeds in found.speeds.groupby("network", sort=False):
+        rows = found.checks[found.checks["network"] == network].set_index(keys).sort_index()
+        parts = []
+        for group in (FLOAT, INT):
+            _, many = best(of_group(speeds, group))
+            place = None if many is None else tuple(many[keys])
+            if place is None or place not in rows.index:
+                break
+            share = float(rows.loc[place, "multiplying_time"]) / 100
+            took = 1e3 / many["images_per_second"]
+            parts.append((share * took, (1 - share) * took))
+        if len(parts) < 2 or any(map(math.isnan, (*parts[0], *parts[1]))):
+            continue
+        (many, rest), (few, still) = parts
+        lines.append(
+            f"{title(network)} multiplies for {many:.2f} ms an image in float32 and {few:.2f} in "
+            f"int8, and does other things for {rest:.2f} and {still:.2f}"
+        )
+    if not lines:
+        return []
+    sums = set(found.machine["instructions"]) & set(INTEGER_SUMS)
+    has = f"has {', '.join(sorted(sums))}" if sums else "has none of these"
+    return [
+        "* Int8 was to have twice the throughput of float32 on a processor that sums products of "
+        f"integers ({', '.join(INTEGER_SUMS)}); the one that measured {has}. At the best "
+        f"throughputs, split as the runtimes' profiles are: {'; '.join(lines)}."
+    ]
+
+
 def _busy(found: Found) -> list[str]:
     """Which networks were timed while the machine had other work, by the number of threads."""
     waited = found.speeds.groupby(["network", "threads"], sort=False)["waited"].median()
@@ -322,6 +356,7 @@ def lessons(found: Found, p: Devices) -> str:
             else f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
             "throughput of plain PyTorch; no int8 was measured."
         )
+    lines += _why_not_more(found)
     whole = checks[checks["precision"] == "int8"]
     if len(whole):
         none = whole[whole["integer"] < whole["multiplying"]]
