@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from qbench import store
+from qbench import store, workers
 from qbench.hardware.synthesis import decompressor
 from qbench.parameters import SparseTernary
 from qbench.sparsity import coding, runs, tables
@@ -133,10 +133,8 @@ def decoders(p: SparseTernary) -> pd.DataFrame | None:
     """What decoders take of an FPGA, synthesised; None where they are not asked for."""
     if not p.decompressor:
         return None
-    found = [
-        store.run(decompressor.synthesise_decompressor, magnitude_bits=bits, address_bits=addresses)
-        for bits, addresses in DECODERS
-    ]
+    asked = [{"magnitude_bits": bits, "address_bits": addresses} for bits, addresses in DECODERS]
+    found = workers.run_each(decompressor.synthesise_decompressor, asked, title="syntheses")
     return pd.concat(found, ignore_index=True)
 
 

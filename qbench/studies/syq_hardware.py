@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qbench import reference, store
+from qbench import reference, workers
 from qbench.hardware import scaling
 from qbench.hardware.synthesis import synthesise_scaled
 from qbench.quantizers.syq import Symmetric
@@ -188,7 +188,7 @@ def asked(sizes: Sequence[str]) -> list[dict[str, int]]:
 def synthesised(sizes: Sequence[str]) -> pd.DataFrame:
     """Our units of `asked`, a row each as `synthesise_scaled` gives, with `granularity`."""
     kinds = {groups: kind for kind, groups in GROUPS.items()}
-    found = [store.run(synthesise_scaled, **one) for one in asked(sizes)]
+    found = workers.run_each(synthesise_scaled, asked(sizes), title="syntheses")
     whole = pd.concat(found, ignore_index=True)
     return whole.assign(granularity=whole["groups"].map(kinds))
 
