@@ -1,7 +1,10 @@
 """A damaged result in the store is named, and never read as if it were whole."""
 
+import hashlib
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 import store_toy
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 from store_toy import new_process, ramp, says
 
 from qbench import paths, store
-from qbench.store import StoreError
+from qbench.store import StoreError, reading
+from qbench.store.writing import parquet
 
 FEW = settings(
     max_examples=60,
@@ -47,6 +51,37 @@ def test_a_table_with_one_byte_changed_or_cut_short_is_refused(stored, at, flip)
     finally:
         stored.table_file.write_bytes(whole)
     assert stored.table().equals(ramp())
+
+
+def forged(stored, content):
+    """The entry with a table that somebody else wrote, whose digest is right."""
+    entry = replace(stored, record=stored.record | {"sha256": hashlib.sha256(content).hexdigest()})
+    entry.table_file.write_bytes(content)
+    return entry
+
+
+@FEW
+@given(at=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
+def test_a_table_with_a_digest_of_its_own_is_a_table_or_refused(stored, at, flip):
+    whole = stored.table_file.read_bytes()
+    place = int(at * len(whole))
+    tail = bytes([whole[place] ^ flip]) + whole[place + 1 :] if flip else b""
+    entry = forged(stored, whole[:place] + tail)
+    try:
+        assert isinstance(entry.table(), pd.DataFrame)
+    except StoreError as error:
+        assert "its table" in str(error)
+    finally:
+        if entry.table_file != stored.table_file:
+            entry.table_file.unlink()
+
+
+def test_a_table_larger_than_any_result_is_not_unpacked(stored, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_CELLS", 10)
+    entry = forged(stored, parquet(pd.DataFrame({"x": [1.0] * 11})))
+    says(entry.table, "11 rows of 1 columns, more than any result has")
+    entry = forged(stored, b"PAR1")
+    says(entry.table, "its table is not one that was stored")
 
 
 @FEW

@@ -18,6 +18,7 @@ from qbench.errors import UserError
 from . import listing
 from .specification import Spec, key, name_of
 
+MOST_CELLS = 100_000_000
 IN_RECORD = {"spec": dict, "sha256": str, "date": str, "seconds": float | int, "commit": str}
 
 
@@ -59,8 +60,21 @@ class Entry:
         return content
 
     def table(self) -> pd.DataFrame:
-        """Read the table; raises `StoreError` as `content` does."""
-        return pd.read_parquet(io.BytesIO(self.content()))
+        """Read the table; raises `StoreError` as `content` does, and for what somebody else put in
+        its place with a digest that is right: no table, or one of more than `MOST_CELLS`."""
+        from pyarrow import ArrowException, parquet
+
+        content = io.BytesIO(self.content())
+        try:
+            about = parquet.read_metadata(content)
+            if about.num_rows * about.num_columns > MOST_CELLS:
+                raise self.damaged(
+                    f"its table has {about.num_rows:,} rows of {about.num_columns:,} columns, more "
+                    "than any result has"
+                )
+            return pd.read_parquet(content)
+        except (ArrowException, OSError, ValueError, KeyError):
+            raise self.damaged("its table is not one that was stored") from None
 
     def damaged(self, why: str) -> StoreError:
         return StoreError(
