@@ -27,7 +27,7 @@ from .devices_tables import (
     over_batches,
     plain_beside_ours,
 )
-from .words import counted
+from .words import counted, listed
 
 CPU, FLOAT, INT, GPU = "CPU, PyTorch eager", "CPU, best float32", "QCPU, best int8", "GPU, best"
 MEANT = {CPU: "plain PyTorch", INT: "best int8"}  # of which a claim about batches is judged
@@ -371,7 +371,7 @@ def lessons(found: Found, p: Devices) -> str:
             names = [title(name) for name in known["network"].unique()]
             lose = "loses" if len(names) == 1 else "lose"
             lines.append(
-                f"* Rounded to 8 bits, {' and '.join(names)} {lose} {worst:.2f} points of accuracy "
+                f"* Rounded to 8 bits, {listed(names)} {lose} {worst:.2f} points of accuracy "
                 f"at most, on {int(known['images'].max()):,} test images."
             )
     lines += _busy(found)
