@@ -128,7 +128,7 @@ def test_designs_savings_and_speed_ups_have_verdicts():
 
 def test_errata_are_those_of_the_chapter():
     found = shown.slips()
-    assert len(found) == 19 and found["where"].str.contains(r" 4\.").all()
+    assert len(found) == 20 and found["where"].str.contains(r" 4\.").all()
     assert not found["printed"].str.contains(r"[\\\\{}$]").any()
     whole = reference.errata("faraone2021")
     assert len(whole) > len(found) and set(found["verdict"]) == {"erratum"}
