@@ -38,14 +38,17 @@ def test_a_damaged_table_is_named_until_it_is_recomputed(stored, spec, monkeypat
     assert store.find(spec).table().equals(ramp())
 
 
+def changed(whole, at, flip):
+    """The bytes with one of them changed, at a share of their length; `flip` 0 cuts them off."""
+    place = int(at * len(whole))
+    return whole[:place] + (bytes([whole[place] ^ flip]) + whole[place + 1 :] if flip else b"")
+
+
 @FEW
 @given(at=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
 def test_a_table_with_one_byte_changed_or_cut_short_is_refused(stored, at, flip):
-    """`flip` 0 cuts the file off there."""
     whole = stored.table_file.read_bytes()
-    place = int(at * len(whole))
-    tail = bytes([whole[place] ^ flip]) + whole[place + 1 :] if flip else b""
-    stored.table_file.write_bytes(whole[:place] + tail)
+    stored.table_file.write_bytes(changed(whole, at, flip))
     try:
         says(stored.table, paths.shown(stored.file))
     finally:
@@ -64,9 +67,7 @@ def forged(stored, content):
 @given(at=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
 def test_a_table_with_a_digest_of_its_own_is_a_table_or_refused(stored, at, flip):
     whole = stored.table_file.read_bytes()
-    place = int(at * len(whole))
-    tail = bytes([whole[place] ^ flip]) + whole[place + 1 :] if flip else b""
-    entry = forged(stored, whole[:place] + tail)
+    entry = forged(stored, changed(whole, at, flip))
     try:
         assert isinstance(entry.table(), pd.DataFrame)
     except StoreError as error:

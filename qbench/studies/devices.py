@@ -72,22 +72,10 @@ def speeds(
     return table.rename(columns={"network": "form"}).assign(network=one.network)
 
 
-@store.method(version=2, repeatable=False)
-def speeds_again(
-    *,
-    planned: Mapping[str, Any],
-    runtimes: Sequence[str],
-    precisions: Sequence[str],
-    devices: Sequence[str],
-    batches: Sequence[int],
-    threads: Sequence[int] | None,
-    rounds: int,
-    seconds: float,
-    latency_seconds: float,
-    on: Mapping[str, Any],
-) -> pd.DataFrame:
-    """`speeds`, measured once more: whether it is told the same."""
-    return speeds(**locals())
+@store.method(version=1, repeatable=False)
+def speeds_again(*, of: Mapping[str, Any], on: Mapping[str, Any]) -> pd.DataFrame:
+    """`speeds` of these parameters, measured once more: whether it is told the same."""
+    return speeds(**of, on=on)
 
 
 @store.method(version=1, repeatable=False)
@@ -188,7 +176,7 @@ def measured(p: Devices) -> Found:
         for function, extra in ((checks, {"tested": p.tested}), (speeds, more))
     ]
     if p.again:
-        jobs += [(speeds_again, values) for function, values in jobs if function is speeds]
+        jobs += [(speeds_again, {"of": values}) for function, values in jobs if function is speeds]
     whose = _whose(jobs, here)
     tables: dict[Callable, list[pd.DataFrame]] = {checks: [], speeds: [], speeds_again: []}
     for function, values in jobs:
