@@ -35,6 +35,7 @@ Spec = Mapping[str, Any]  # parameters of `training`
 BINS = 31  # Fig. 6.5
 MOST_BINS = 1023
 RANGES = ("layer", "network")
+_LATER = ("epochs", "learning_rate", "weight_decay", "batch_size")  # of a training, not its begin
 
 
 @store.method(version=1)
@@ -173,7 +174,7 @@ def only_rounded(
     specs = [complete(one) for one in asked]
     return workers.run_each(
         rounded,
-        [{"training": spec} for spec in specs],
+        [{"training": _without(spec, _LATER)} for spec in specs],
         workers=at_once,
         title=title,
         needs=lambda one: [store.spec(training, **one["training"]["start"])],
@@ -211,6 +212,10 @@ def check(spec: Spec) -> None:
     small_runs.check(spec, AddnetError)
     rounding_of(spec)
     small_runs.check_start(spec, check, AddnetError)
+
+
+def _without(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name not in names}
 
 
 def _check_started(spec: Spec) -> None:
