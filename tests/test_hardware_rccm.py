@@ -122,6 +122,17 @@ def test_the_sets_of_the_2_add_are_all_there_are(space):
     assert found.zero.tolist() == [0 in one for one in made]
 
 
+def test_a_set_is_found_by_its_coefficients(sets, magnitudes):
+    of = sets["3-Add"]
+    for number in (0, 500, len(of) - 1):
+        assert of.number(of.coefficients(number)[::-1]) == number
+    wanted = sorted({sign * one for one in magnitudes["63"] for sign in (1, -1)})
+    assert of.coefficients(of.number(wanted)).tolist() == wanted
+    said = refused(lambda: sets["2-Add"].number([-7, 0, 7]))
+    assert said.startswith("none of these 1294 sets of the 2-Add has these 3 coefficients")
+    assert "these 0" in refused(lambda: of.number([]))
+
+
 def test_the_sets_of_the_3_add_are_those_of_its_bits_and_no_two_are_equal(sets):
     found, seen = sets["3-Add"], set()
     for part, bits in found.chunks():

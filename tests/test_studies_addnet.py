@@ -199,14 +199,16 @@ def test_widths_of_activations_beside_table_6_10(made):
 
 
 def test_accuracy_against_area(made):
-    found = addnet_tables.against_area(made, LUTS)
-    assert set(found.weights.str.split().str[0]) == set(LUTS)
-    rows = found[found.network == "ResNet-20"].set_index("weights")
-    assert rows.luts["2-Add worst"] == rows.luts["2-Add"] == 28
-    front = set(rows.index[rows.front])
-    assert front == {"2-Add matched", "3-Add matched", "4-Add matched"}
-    only = addnet_tables.against_area(made, {"8-bit": 69, "4-bit": 32})
+    own = {"2-Add matched": 28, "2-Add worst": 27, "3-Add matched": 50}
+    rows = addnet_tables.against_area(made, LUTS | own, "cifar10/resnet20").set_index("weights")
+    assert set(rows.index) == set(LUTS | own), "the 4-Add's own sets have no area"
+    assert rows.luts["2-Add worst"] == 27 < rows.luts["2-Add"] == 28
+    assert set(rows.index[rows.front]) == {
+        *("2-Add worst", "2-Add matched", "3-Add", "3-Add matched", "4-Add")
+    }
+    only = addnet_tables.against_area(made, {"8-bit": 69, "4-bit": 32}, "cifar10/resnet20")
     assert only.front.all()
+    assert addnet_tables.against_area(made, LUTS, "mnist/lenet5").empty
 
 
 def claims_of(made, luts=LUTS):

@@ -45,14 +45,14 @@ def matched():
 def made(matched, monkeypatch):
     """Trainings in which the 2-Add's matched set is 2 points better than its worst."""
     p = AddNet()
-    cells = addnet.cells(p, addnet_sets.chosen(p, matched))
+    cells = addnet.cells(p, addnet_sets.chosen(matched))
 
     def log(cell):
         error = 10 + 2 * cell.weights.endswith("worst") + 0.01 * cell.seed
         return pd.DataFrame({"train_loss": [1.0], "valid_error": [error], "test_error": [error]})
 
     monkeypatch.setattr(runs, "trainings", lambda asked, **_: [log(cell) for cell in cells])
-    return addnet.table(p, addnet_sets.chosen(p, matched))
+    return addnet.table(p, addnet_sets.chosen(matched))
 
 
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
@@ -105,7 +105,7 @@ def test_no_reading_gives_the_printed_counts(monkeypatch):
 
 
 def test_matched_and_worst_have_as_many_coefficients(matched):
-    found = addnet_sets.chosen(AddNet(), matched)[TASK]
+    found = addnet_sets.chosen(matched)[TASK]
     assert list(found) == ["2-Add matched", "2-Add worst", "3-Add matched", "3-Add worst"]
     of = addnet_sets.divergences(COUNTS, {TASK: found}).set_index("set")
     for name in ("2-Add", "3-Add"):
@@ -121,7 +121,7 @@ def test_the_nearest_sets_and_the_one_that_is_chosen(matched):
         assert rows["rank"].tolist() == [1, 2, 3, 4, 5] and rows.divergence.is_monotonic_increasing
         (chosen,) = rows[rows.chosen].to_dict("records")
         assert chosen["coefficients"] == rows.coefficients.max()
-        best = addnet_sets.chosen(AddNet(), matched)[TASK][f"{name} matched"]
+        best = addnet_sets.chosen(matched)[TASK][f"{name} matched"]
         assert chosen["largest"] == max(best)
 
 
@@ -134,7 +134,42 @@ def test_distributions_are_shares_of_all_bins(matched):
     assert np.allclose(toy.place, [-1, -0.5, 0, 0.5, 1], atol=1 / 31 + 1e-9)
 
 
+def test_circuits_of_the_sets_that_are_not_printed(matched):
+    p = AddNet(sets=["published", "unoptimised", "matched", "worst"], rccms=["2-Add", "3-Add"])
+    found = addnet_sets.circuits(p, matched)[TASK]
+    sets = addnet_sets.chosen(matched)[TASK]
+    sets["3-Add unoptimised"] = codebooks.published()["unoptimised"]
+    assert set(found) == set(sets)
+    for name, circuit in found.items():
+        assert circuit.architecture == name.split()[0]
+        assert circuit.codebook.tolist() == list(sets[name])
+    assert set(addnet_sets.circuits(AddNet(sets=["published"]), matched)[TASK]) == set()
+
+
 # Sizes
+
+
+def test_luts_of_the_sets_that_are_not_printed(matched, monkeypatch):
+    asked = {}
+
+    def sizes(units, widths):
+        asked.update(units=units, widths=widths)
+        return pd.DataFrame({"multiplier": "any", "coefficients": 9, "lut": range(len(units))})
+
+    monkeypatch.setattr(addnet_area, "synthesise_multipliers", sizes)
+    p = AddNet()
+    circuits = addnet_sets.circuits(p, matched)
+    owned = addnet_area.own(p, circuits)
+    assert asked == {"units": list(circuits[TASK].values()), "widths": [p.act_bits + 1]}
+    assert dict(zip(owned.multiplier, owned.lut, strict=True)) == {
+        name: place for place, name in enumerate(circuits[TASK])
+    }
+    luts = addnet_area.luts(p, fabric(p), "array", owned, TASK)
+    assert luts["2-Add worst"] == 1 and luts["2-Add"] == 2 * 9 + 12
+    assert "2-Add worst" not in addnet_area.luts(p, fabric(p), "array", owned, "mnist/other")
+    beside = addnet_area.beside_printed(p, fabric(p), owned).set_index("set")
+    assert beside.luts["3-Add worst"] == 3 and beside.printed["3-Add worst"] == 3 * 9 + 19
+    assert addnet_area.own(AddNet(act_bits=32), circuits).empty
 
 
 def test_slopes_beside_the_printed():
@@ -153,6 +188,9 @@ def test_savings_depend_on_the_baseline():
     assert found.array["2-Add"] == pytest.approx(100 * (1 - 30 / 72))
     assert found.booth["3-Add"] == pytest.approx(100 * (1 - 46 / 44))
     assert found.published["2-Add"] == 55.2 and np.isnan(found.published["4-Add"])
+    of = claims_of(fabric(AddNet(input_bits=[4, 9, 16])))
+    name, rows = "lut_saving_2add", addnet_area.BASELINES["array"]
+    assert of.verdict[name, rows] == "differs" and of.ours[name, rows] == "58.33 %"
     assert addnet_area.savings(fabric(AddNet(input_bits=[4, 8], act_bits=4))).empty
 
 
@@ -265,6 +303,6 @@ def test_accuracies_are_means_at_the_usual_width(made):
 
 def test_nothing_is_enumerated_that_is_not_asked_for():
     p = AddNet(enumerated=["2-Add"])
-    found = addnet_sets.chosen(p, addnet_sets.matchings(p, COUNTS))
+    found = addnet_sets.chosen(addnet_sets.matchings(p, COUNTS))
     names = {one.weights for one in addnet.cells(p, found)}
     assert "2-Add worst" in names and "3-Add worst" not in names

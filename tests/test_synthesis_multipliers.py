@@ -87,6 +87,15 @@ def test_the_synthesised_netlist_does_the_same():
 
 
 @installed
+@compiled
+@pytest.mark.parametrize("name", WIRING)
+def test_every_product_of_the_published_netlists_at_8_bits(name):
+    unit = published(name)
+    count = check_multiplier(unit, 8, gates=True, engine="compiled")
+    assert count == 2 ** (8 + unit.select_bits)
+
+
+@installed
 @pytest.mark.parametrize(
     ("pattern", "instead"),
     [

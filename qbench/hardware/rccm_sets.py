@@ -130,6 +130,18 @@ class Sets:
         """The coefficients of set `number`, ascending, each once."""
         return self.circuit(number).codebook
 
+    def number(self, coefficients: Sequence[int]) -> int:
+        """Which set has these coefficients. Raises `HardwareError` where none has."""
+        wanted = np.unique(np.asarray(coefficients, dtype=np.int64))
+        like = (self.sizes == len(wanted)) & (self.largest == np.abs(wanted).max(initial=0))
+        for number in np.flatnonzero(like):
+            if np.array_equal(self.coefficients(int(number)), wanted):
+                return int(number)
+        raise HardwareError(
+            f"none of these {len(self)} sets of the {self.architecture} has these "
+            f"{len(wanted)} coefficients."
+        )
+
     def chunks(self) -> Iterator[tuple[slice, Words]]:
         """All sets in order, some thousands at a time, as bits: which sets, and (sets, words)."""
         start, each = 0, len(self.space.last)

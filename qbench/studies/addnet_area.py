@@ -15,9 +15,12 @@ from qbench.addnet.codebooks import FARAONE
 from qbench.hardware import rccm
 from qbench.hardware.synthesis import Multiplier, lut_slopes, synthesise_multipliers
 from qbench.hardware.synthesis.multiplier_grid import GENERIC
+from qbench.models import small
 from qbench.parameters.addnet import AddNet
 
 from . import addnet_claims
+from .addnet_sets import Circuits
+from .words import dataset as written
 
 BASELINES = {"array": "rows of partial products", "booth": "radix-4 Booth"}
 TITLES = {"8-bit array": "8 bits, rows", "8-bit booth": "8 bits, Booth"}
@@ -54,6 +57,45 @@ def synthesised(p: AddNet) -> pd.DataFrame:
         ]
         found = pd.concat([found, synthesise_multipliers(small, [w])], ignore_index=True)
     return found
+
+
+def own(p: AddNet, circuits: Circuits) -> pd.DataFrame:
+    """What the circuits of the sets that are not printed take, at the width of the activations.
+
+    `circuits` are those of `addnet_sets.circuits`. A row a task and set: `task`, `multiplier` (as
+    `addnet.label` has it) and the other columns of `synthesise_multipliers`. None for activations
+    in float32.
+    """
+    w = usual_input(p)
+    asked = [(task, name, one) for task, of in circuits.items() for name, one in of.items()]
+    if w is None or not asked:
+        return pd.DataFrame(columns=["task", "multiplier", "coefficients", "lut"])
+    found = synthesise_multipliers([one for _, _, one in asked], [w])
+    found["multiplier"] = [name for _, name, _ in asked]
+    found.insert(0, "task", [task for task, _, _ in asked])
+    return found
+
+
+def beside_printed(p: AddNet, fabric: pd.DataFrame, owned: pd.DataFrame) -> pd.DataFrame:
+    """Look-up tables of `own` beside those of the printed circuit of as many adders.
+
+    Columns: `dataset`, `network`, `set`, `coefficients`, `luts` and `printed`: of the circuit of
+    Table 6.3.
+    """
+    if owned.empty:
+        return pd.DataFrame()
+    dataset, network = zip(*(task.split("/") for task in owned["task"]), strict=True)
+    adders = owned["multiplier"].str.split().str[0]
+    return pd.DataFrame(
+        {
+            "dataset": [written(name) for name in dataset],
+            "network": [small.TITLES.get(name, name) for name in network],
+            "set": owned["multiplier"],
+            "coefficients": owned["coefficients"],
+            "luts": owned["lut"],
+            "printed": adders.map(_luts(fabric, usual_input(p))),
+        }
+    )
 
 
 def against_width(fabric: pd.DataFrame) -> pd.DataFrame:
@@ -105,11 +147,20 @@ def savings(fabric: pd.DataFrame) -> pd.DataFrame:
     rows = reference.load(FARAONE, "figure_6_8")
     rows = rows[rows["quantity"] == "lut_saving"]
     printed = dict(zip(rows["rccm"], rows["value"], strict=True))
+    for row in rows.to_dict("records"):
+        by = {kind: _saving(luts, row["rccm"], kind) for kind in BASELINES}
+        nearest = min(by, key=lambda kind: abs(by[kind] - row["value"]))
+        reference.verdict(row["value"], by[nearest], why=f"against {BASELINES[nearest]}", of=row)
     return pd.DataFrame(
         {"multiplier": name, "luts": int(luts[name]), "published": printed.get(name, np.nan)}
-        | {kind: 100 * (1 - luts[name] / luts[f"{BITS}-bit {kind}"]) for kind in BASELINES}
+        | {kind: _saving(luts, name, kind) for kind in BASELINES}
         for name in RCCMS
     )
+
+
+def _saving(luts: pd.Series, name: str, kind: str) -> float:
+    """Look-up tables that a multiplier spares beside a generic one, %."""
+    return float(100 * (1 - luts[name] / luts[f"{BITS}-bit {kind}"]))
 
 
 def _luts(fabric: pd.DataFrame, input_bits: int | None) -> pd.Series:
@@ -117,11 +168,18 @@ def _luts(fabric: pd.DataFrame, input_bits: int | None) -> pd.Series:
     return rows.set_index("multiplier")["lut"]
 
 
-def luts(p: AddNet, fabric: pd.DataFrame, kind: str) -> dict[str, float]:
+def luts(
+    p: AddNet,
+    fabric: pd.DataFrame,
+    kind: str,
+    owned: pd.DataFrame | None = None,
+    task: str | None = None,
+) -> dict[str, float]:
     """Look-up tables of one multiplier at the width of the activations, as `against_area` wants.
 
     `kind` is what uniform weights are multiplied by; binary ones need no multiplier and float32
-    more than any of these, so both are left out. Empty for activations in float32.
+    more than any of these, so both are left out. `owned`: of `own`, for the sets of `task` that are
+    not printed. Empty for activations in float32.
     """
     of = _luts(fabric, usual_input(p))
     found = {name: float(of[name]) for name in RCCMS if name in of}
@@ -129,6 +187,9 @@ def luts(p: AddNet, fabric: pd.DataFrame, kind: str) -> dict[str, float]:
         unit = f"{bits}-bit {kind if bits > 2 else 'array'}"
         if unit in of:
             found[name] = float(of[unit])
+    if owned is not None:
+        rows = owned[owned["task"] == task]
+        found |= dict(zip(rows["multiplier"], rows["lut"].astype(float), strict=True))
     return found
 
 
@@ -211,6 +272,11 @@ def _size_claims(fabric: pd.DataFrame, kind: str, title: str) -> list[dict[str, 
         words = f"4-Add: {_smaller_at(smaller)}"
         name = "rccm_4add_smaller_than_generic"
         found.append(reference.claim(FARAONE, name, holds=holds, ours=words, why=why))
+    if QUOTED in wide.index:
+        luts = _luts(fabric, QUOTED)
+        for rccm_name, name in (("2-Add", "lut_saving_2add"), ("3-Add", "lut_saving_3add")):
+            saved = _saving(luts, rccm_name, kind)
+            found.append(reference.claim_value(FARAONE, name, saved, why=why))
     if len(wide) > 1:
         share = wide[list(RCCMS)].rsub(generic, axis=0).div(generic, axis=0) * 100
         ends = share.iloc[[0, -1]]

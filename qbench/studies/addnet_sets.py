@@ -3,7 +3,8 @@
 Tables 6.1 to 6.3 and Fig. 6.5 of Faraone 2021; what joins `hardware.rccm_matching` to `addnet`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,13 @@ import pandas as pd
 from qbench import ledger, reference, store
 from qbench.addnet.codebooks import FARAONE, published
 from qbench.hardware import rccm, rccm_matching, rccm_sets
-from qbench.hardware.rccm_matching import BINS, Matching
+from qbench.hardware.rccm import Circuit
+from qbench.hardware.rccm_matching import BINS, TOP
 from qbench.hardware.rccm_sets import Space
+from qbench.hardware.synthesis import multiplier_grid as grid
 from qbench.parameters.addnet import AddNet
 
-from .addnet import Sets, label
+from .addnet import FOUND, UNOPTIMISED, Sets, label
 
 LIVE = ("2-Add", "3-Add")  # counted in an instant; the counts of the 4-Add are stored
 READINGS = {  # which configurations, and which sets are one: see `rccm_sets`
@@ -25,7 +28,8 @@ READINGS = {  # which configurations, and which sets are one: see `rccm_sets`
     "any shifts": Space(order="any"),
 }
 
-Matchings = Mapping[str, Mapping[str, Matching]]  # by task and multiplier
+Matchings = Mapping[str, Mapping[str, pd.DataFrame]]  # by task and multiplier: of `compared`
+Circuits = Mapping[str, Mapping[str, Circuit]]  # by task, then by what `addnet.label` gives
 
 
 def regenerated() -> pd.DataFrame:
@@ -130,39 +134,84 @@ def numbers() -> pd.DataFrame:
     return pd.DataFrame([*rows, {"reading": "printed in Table 6.1", **last}])
 
 
-def matchings(p: AddNet, counts: Mapping[str, np.ndarray]) -> Matchings:
-    """Every set of the multipliers that `p` has enumerated, compared with the weights of each task.
+@store.method(version=1)
+def compared(*, multiplier: str, histogram: Sequence[int], top: int = TOP) -> pd.DataFrame:
+    """Every set of a multiplier compared with weights (6.2): the nearest ones and the worst.
 
-    `counts` are those of `addnet.matched_with`. Sets are enumerated once for all tasks.
+    `histogram` are the weights' counts in equal bins, as `rccm_matching.match` wants them. A row
+    for each of the `top` nearest, by `rank`, then one for the worst, whose `rank` is missing.
+    Columns beside: `divergence` (nats), `coefficients` (how many), `largest`, `which` ("matched",
+    "worst" or nothing) and `circuit`: the first configuration that gives the set, as JSON of
+    `multiplier_grid.parameters`. Matched has most coefficients of the nearest, as in the thesis;
+    worst is the farthest one of that size: both have as many, so that only their places differ.
+    Half a minute for the 4-Add. Raises `HardwareError`.
     """
-    found: dict[str, dict[str, Matching]] = {task: {} for task in counts}
-    for name in p.enumerated:
-        every = rccm_sets.enumerate_sets(name)
-        for task, histogram in counts.items():
-            found[task][name] = rccm_matching.match(every, histogram)
-    return found
+    found = rccm_matching.match(rccm_sets.enumerate_sets(multiplier), histogram)
+    best = found.best(top)
+    size = int(found.sets.sizes[best])
+    worst = found.worst(size)
+    rows = found.table(top)
+    rows = rows.assign(which=np.where(rows["set"] == best, "matched", ""))
+    last = {"set": worst, "divergence": found.divergences[worst], "coefficients": size}
+    last |= {"largest": found.sets.largest[worst], "which": "worst"}
+    rows = pd.concat([rows, pd.DataFrame([last])], ignore_index=True)
+    circuits = [grid.parameters(found.sets.circuit(int(number))) for number in rows["set"]]
+    rows["circuit"] = [json.dumps(one) for one in circuits]
+    return rows.drop(columns="set").astype({"rank": "Int64", "coefficients": int, "largest": int})
 
 
-def chosen(p: AddNet, found: Matchings) -> Sets:
-    """The "matched" and the "worst" set of each task and multiplier, as `addnet.cells` wants them.
+def matchings(p: AddNet, counts: Mapping[str, np.ndarray]) -> Matchings:
+    """`compared` for the weights of each task and the multipliers that `p` has enumerated.
 
-    Matched has most coefficients of the five nearest sets, as in the thesis; worst is the farthest
-    one of that size: both have as many coefficients, so that only their places differ.
+    `counts` are those of `addnet.matched_with`.
     """
     return {
         task: {
-            label(name, which): tuple(one.sets.coefficients(number).tolist())
-            for name, one in of.items()
-            for which, number in _pair(one)
+            name: store.run(compared, multiplier=name, histogram=histogram.tolist())
+            for name in p.enumerated
+        }
+        for task, histogram in counts.items()
+    }
+
+
+def chosen(found: Matchings) -> Sets:
+    """The "matched" and "worst" set of each task and multiplier, as `addnet.cells` wants them."""
+    return {
+        task: {name: tuple(of.codebook.tolist()) for name, of in one.items()}
+        for task, one in _found(found).items()
+    }
+
+
+def circuits(p: AddNet, found: Matchings) -> Circuits:
+    """Circuits of the sets that `p` trains with and Table 6.3 has not, by task and `addnet.label`.
+
+    The unoptimised set has the first of the 3-Add's configurations that gives it, if it is asked.
+    """
+    same = {}
+    if "unoptimised" in p.sets and UNOPTIMISED in p.rccms:
+        every = rccm_sets.enumerate_sets(UNOPTIMISED)
+        number = every.number(published()["unoptimised"])
+        same[label(UNOPTIMISED, "unoptimised")] = every.circuit(number)
+    asked = {label(name, which) for name in p.rccms for which in FOUND if which in p.sets}
+    return {
+        task: same | {name: of for name, of in one.items() if name in asked}
+        for task, one in _found(found).items()
+    }
+
+
+def _found(found: Matchings) -> dict[str, dict[str, Circuit]]:
+    return {
+        task: {
+            label(name, row.which): _circuit(row.circuit)
+            for name, rows in of.items()
+            for row in rows[rows["which"].isin(FOUND)].itertuples()
         }
         for task, of in found.items()
     }
 
 
-def _pair(one: Matching) -> Iterator[tuple[str, int]]:
-    best = one.best()
-    yield "matched", best
-    yield "worst", one.worst(int(one.sets.sizes[best]))
+def _circuit(text: str) -> Circuit:
+    return grid.circuit_of(**json.loads(text))
 
 
 def divergences(
@@ -185,20 +234,21 @@ def divergences(
     return pd.DataFrame(rows)
 
 
-def nearest(found: Matchings, top: int = 5) -> pd.DataFrame:
-    """The nearest sets of each task and multiplier: `task`, `multiplier` and `Matching.table`,
-    with the positive coefficients of each set, and `chosen`: whether it is the matched one.
+def nearest(found: Matchings) -> pd.DataFrame:
+    """The nearest sets of each task and multiplier, as `compared` has them, a row each.
+
+    Columns: `task`, `multiplier`, `rank`, `divergence`, `coefficients`, `largest`, `positive` (the
+    coefficients above 0) and `chosen`: whether it is the matched one.
     """
     parts = []
     for task, of in found.items():
         for name, one in of.items():
-            rows = one.table(top)
-            best = one.best(top)
-            magnitudes = [_positive(one.sets.coefficients(int(number))) for number in rows["set"]]
-            rows = rows.assign(positive=magnitudes, chosen=rows["set"].eq(best))
+            rows = one[one["rank"].notna()]
+            positive = [_positive(_circuit(text).codebook) for text in rows["circuit"]]
+            rows = rows.assign(positive=positive, chosen=rows["which"].eq("matched"))
             rows.insert(0, "multiplier", name)
             rows.insert(0, "task", task)
-            parts.append(rows.drop(columns="set"))
+            parts.append(rows.drop(columns=["which", "circuit"]))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -148,31 +148,24 @@ def activations(made: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def against_area(made: pd.DataFrame, luts: Mapping[str, float]) -> pd.DataFrame:
-    """Figure 6.10: accuracy against the look-up tables of one multiplier.
+def against_area(made: pd.DataFrame, luts: Mapping[str, float], task: str) -> pd.DataFrame:
+    """Figure 6.10: accuracy of a task against the look-up tables of one multiplier.
 
-    `luts` by what `weights` says before its first blank, such as "2-Add" or "8-bit"; the rest is
-    left out. Columns: `dataset`, `network`, `weights`, `luts`, `ours` (%, mean over seeds),
-    `half_width` of its 95 % interval and `front`: whether nothing as small is more accurate.
+    task: "cifar10/resnet20". `luts` by what `weights` says, such as "2-Add worst" or "8-bit"; the
+    rest is left out. Columns: `weights`, `luts`, `ours` (%, mean over seeds), `half_width` of its
+    95 % interval and `front`: whether nothing as small is more accurate.
     """
-    rows = []
-    for (dataset, network, weights), by_seed in _usual(made).iterrows():
-        area = luts.get(weights.split()[0])
-        if area is None:
-            continue
-        mean, half = interval(by_seed.dropna())
-        row = {"dataset": dataset, "network": TITLES[network], "weights": weights}
-        rows.append(row | {"luts": area, "ours": mean, "half_width": half})
-    columns = ["dataset", "network", "weights", "luts", "ours", "half_width"]
-    found = pd.DataFrame(rows, columns=columns)
-    same = found.groupby(["dataset", "network"], sort=False)
-    front = [
-        not ((group["luts"] <= row["luts"]) & (group["ours"] > row["ours"])).any()
-        for _, group in same
-        for row in group.to_dict("records")
-    ]
-    places = [place for _, group in same for place in group.index]
-    return found.assign(front=pd.Series(front, index=places, dtype=bool))
+    dataset, _, network = task.partition("/")
+    usual, rows = _usual(made), []
+    for weights, area in luts.items():
+        by_seed = _of(usual, dataset, network, weights)
+        if len(by_seed):
+            mean, half = interval(by_seed)
+            rows.append({"weights": weights, "luts": area, "ours": mean, "half_width": half})
+    found = pd.DataFrame(rows, columns=["weights", "luts", "ours", "half_width"])
+    small, good = found["luts"].to_numpy(), found["ours"].to_numpy()
+    beaten = (small <= small[:, None]) & (good > good[:, None])
+    return found.assign(front=~beaten.any(axis=1))
 
 
 def equal_area(made: pd.DataFrame, luts: Mapping[str, float]) -> pd.DataFrame:

@@ -31,9 +31,7 @@ def synthesise_rccm(
     inverter for bit 0 where an adder's carry in is always 1, which a slice does not need. Raises
     `HardwareError`.
     """
-    topologies = "A" * (len(operations) - 1) + "B"
-    made = zip(topologies, operations, shifts, strict=True)
-    circuit = Circuit(architecture, tuple(Adder(t, tuple(o), tuple(s)) for t, o, s in made))
+    circuit = circuit_of(architecture, operations, shifts)
     row = {"multiplier": architecture, "select_bits": circuit.select_bits}
     row |= {"coefficients": len(circuit.codebook), "input_bits": input_bits}
     return _counted(circuit, input_bits, row)
@@ -51,6 +49,15 @@ def synthesise_generic(
     row = {"multiplier": f"{coefficient_bits}-bit {kind}", "select_bits": coefficient_bits}
     row |= {"coefficients": 2**coefficient_bits, "input_bits": input_bits}
     return _counted(unit, input_bits, row)
+
+
+def circuit_of(
+    architecture: str, operations: Sequence[Sequence[str]], shifts: Sequence[Sequence[int]]
+) -> Circuit:
+    """The circuit of which `parameters` gives these. Raises `HardwareError`."""
+    topologies = "A" * (len(operations) - 1) + "B"
+    made = zip(topologies, operations, shifts, strict=True)
+    return Circuit(architecture, tuple(Adder(t, tuple(o), tuple(s)) for t, o, s in made))
 
 
 def parameters(circuit: Circuit) -> dict[str, object]:
