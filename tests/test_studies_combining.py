@@ -120,7 +120,7 @@ def test_the_page_says_whether_gains_add_up():
 
 
 def test_a_training_that_diverged_counts_nowhere():
-    diverged = study._last(pd.DataFrame({"epoch": [1], "train_loss": [np.nan]}))
+    diverged = study.left(pd.DataFrame({"epoch": [1], "train_loss": [np.nan]}))
     assert np.isnan(diverged["test_error"]) and np.isnan(diverged["log_bits"])
     table = made_up()
     table.loc[table["seed"] == 1, "test_error"] = np.nan

@@ -12,19 +12,29 @@ from hypothesis import strategies as st
 
 from qbench import hardware, parameters, paths, plots, store, sweep
 from qbench.addnet import runs as addnet_runs
+from qbench.combining import runs as combining_runs
 from qbench.hardware import HardwareError
+from qbench.hardware.rccm_sets import enumerate_sets
 from qbench.hardware.synthesis import multiplier_grid as grid
 from qbench.parameters import ParameterError
 from qbench.pruning import runs as pruning_runs
 from qbench.qkd import runs as qkd_runs
 from qbench.sparsity import runs as sparsity_runs
-from qbench.studies import addnet, comparison, qkd_densenets, qkd_perceptrons, sparse_ternary, syq
+from qbench.studies import (
+    addnet,
+    comparison,
+    devices,
+    devices_networks,
+    qkd_densenets,
+    qkd_perceptrons,
+    sparse_ternary,
+    syq,
+)
 from qbench.studies import comparison_claims as judged
 from qbench.studies import comparison_costs as costs
 from qbench.studies import comparison_page as page
 from qbench.studies.comparison_costs import Architecture, Design, Terms
-from qbench.studies.comparison_networks import METHODS, Asked
-from qbench.studies.comparison_readers import everything
+from qbench.studies.comparison_networks import METHODS, Asked, everything
 from qbench.studies.folding import Setup
 from qbench.syq import runs as syq_runs
 
@@ -78,6 +88,15 @@ def fill():
             )
             spec = store.spec(grid.synthesise_rccm, **grid.parameters(circuit), input_bits=bits)
             store.get_or_run(spec, lambda row=row: row)
+    other = grid.parameters(enumerate_sets("2-Add").circuit(0))
+    for bits in (5, 16):  # not of Table 6.3
+        row = pd.DataFrame([{"multiplier": "2-Add", "input_bits": bits, "lut": 9 * bits}])
+        spec = store.spec(grid.synthesise_rccm, **other, input_bits=bits)
+        store.get_or_run(spec, lambda row=row: row)
+    for on in ({"granularity": "row"}, {"sigma": 0.9, "eta": 0.9}):
+        codes = {"bits_ternary": 2000, "bits_RLE": 900, "bits_HC": 950, "scales": 5, "zeros": 90.0}
+        spec = combining_runs.complete({"dataset": "mnist5k", "width": 8, **on})
+        put(combining_runs.training, spec, valid_error=11.0, pruned=0.0, **codes)
     first = {"dataset": "mnist5k", "width": 0.1, "epochs": 1, "images": 100}
     for spec in pruning_runs.chain(first, [{"conv1": 4}], "l1"):
         put(pruning_runs.training, spec)
@@ -113,12 +132,56 @@ def frame(filled):
 def test_every_kind_of_training_is_found(frame):
     there = set(frame["method"])
     assert there == set(METHODS) - {"evolved", "random search"}
-    assert set(frame["chapter"]) == {2, 8, 9, 10, 11, 12, 13, 17}
+    assert set(frame["chapter"]) == {2, 8, 9, 10, 11, 12, 13, 17, 18}
     assert list(frame["method"].cat.categories) == list(METHODS)
     swept = frame[frame["method"] == "bit-width sweep"].iloc[0]
     assert (swept.seeds, swept.accuracy, swept.weights) == (2, 93.0, 74_368)
     assert swept.half_width == pytest.approx(12.706, abs=1e-3)  # Student's t, one degree of freedom
     assert swept.memory == 74_368 * 2 / 8
+
+
+def test_combined_methods_take_the_shortest_code_and_their_scales(frame):
+    rows = frame[frame["method"] == "combined"].set_index("network")
+    assert len(rows) == 2 and (rows.memory == (900 + 32 * 5) / 8).all()
+    assert {name.split(", ", 1)[1] for name in rows.index} == {
+        *("a scale a row", "a scale a layer, zeros by η = 0.9, σ = 0.9")
+    }
+    assert (rows.epochs == 2 * 5).all() and (rows.accuracy == 90).all()
+
+
+def test_only_printed_multipliers_count(filled, monkeypatch):
+    put_into(filled, monkeypatch)
+    lines = {name: (slope, at_0) for name, slope, at_0 in comparison.rccm_luts(published=False)}
+    assert set(lines) == set(hardware.rccm.WIRING)
+    assert all(np.allclose(line, (2, 12)) for line in lines.values())
+
+
+def test_densenets_have_the_latency_of_their_quickest_runtime(filled, monkeypatch):
+    put_into(filled, monkeypatch)
+    spec = next(
+        {k: v for k, v in e.spec["parameters"].items()}
+        for e in store.results(qkd_runs.study)
+        if e.spec["parameters"]["network"].startswith("densenet")
+        and e.spec["parameters"]["weight_bits"] == e.spec["parameters"]["act_bits"] == 32
+    )
+    planned = {"network": "densenet21", "dataset": "mnist5k", "forms": ["original"], "share": 0.5}
+    monkeypatch.setattr(devices_networks.Plan, "training", lambda self, form: spec)
+    slow = {"form": "original", "precision": "float32", "device": "cpu", "threads": 1}
+    rows = [
+        slow | {"runtime": "pytorch", "batch": 1, "ms": 9.0},
+        slow | {"runtime": "openvino", "batch": 1, "ms": 4.0},
+        slow | {"runtime": "openvino", "batch": 64, "ms": 1.0},
+        slow | {"runtime": "openvino", "batch": 1, "ms": 2.0, "precision": "int8"},
+    ]
+    on = {"processor": "A", "cores": 2, "accelerators": [], "instructions": ["AVX2"]}
+    measured = {name: [] for name in ("runtimes", "precisions", "devices", "batches")}
+    measured |= {"threads": None, "rounds": 1, "seconds": 1.0, "latency_seconds": 1.0}
+    timed = store.spec(devices.speeds, planned=planned, **measured, on=on)
+    store.get_or_run(timed, lambda: pd.DataFrame(rows))
+    found = comparison.table(asked(datasets="mnist5k", methods="float32"))
+    (row,) = found[found["latency"].notna()].to_dict("records")
+    assert row["latency"] == 4 and row["throughput"] == 250 and row["chapter"] == 9
+    assert "on: A, 2 cores, AVX2; OpenVINO with 1 thread" in row["throughput_by"]
 
 
 def test_bits_by_layer_cost_what_each_layer_has(frame):

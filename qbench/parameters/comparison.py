@@ -22,6 +22,7 @@ ComparedMethod = Literal[
     "SYQ",
     "AddNet",
     "pruned",
+    "combined",
 ]
 Cost = Literal["throughput", "lut", "bram18", "memory", "energy", "latency"]
 Stored = Literal["all", "published"]

@@ -63,10 +63,10 @@ def trained(p: Combining) -> pd.DataFrame:
     ]
     asked = [training_of(p, one, one["seed"]) for one in every]
     tables = runs.trainings(asked, at_once=p.workers, title="combinations")
-    return pd.DataFrame([one | _last(table) for one, table in zip(every, tables, strict=True)])
+    return pd.DataFrame([one | left(table) for one, table in zip(every, tables, strict=True)])
 
 
-def _last(table: pd.DataFrame) -> dict[str, Any]:
+def left(table: pd.DataFrame) -> dict[str, Any]:
     """What a training left, from `combining.runs.training`'s table."""
     numbers = ("valid_error", "test_error", "zeros", "pruned")
     sizes = [f"bits_{name}" for name in STORED]

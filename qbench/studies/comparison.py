@@ -16,15 +16,17 @@ from scipy import stats
 
 from qbench import store
 from qbench.evolution import front as non_dominated
-from qbench.hardware.synthesis.multiplier_grid import lut_slopes, synthesise_rccm
+from qbench.hardware import rccm
+from qbench.hardware.synthesis import lut_slopes
+from qbench.hardware.synthesis import multiplier_grid as grid
 from qbench.parameters import Comparison
 from qbench.parameters.types import AnyImageSet
 from qbench.studies.folding import Setup
 from qbench.studies.seeds import LEVEL, ONE_SEED, interval
 
 from . import comparison_costs as costs
-from .comparison_networks import METHODS, Asked, Trained
-from .comparison_readers import everything
+from . import comparison_faraone, comparison_readers  # noqa: F401  their readers register
+from .comparison_networks import METHODS, Asked, Trained, everything
 from .words import dataset as written
 
 KEYS = ["method", "chapter", "dataset", "name", "recipe"]
@@ -45,7 +47,7 @@ TITLES = {  # in the middle of a sentence
     "energy": "energy",
     "latency": "latency on a CPU",
 }
-MEASURED = "measured on a {}, one image at a time"
+MEASURED = "measured one image at a time on: {}"
 DIVERGED = "the training diverged"
 COLUMNS = (
     *("dataset", "method", "chapter", "network", "images", "epochs", "seeds", "accuracy"),
@@ -158,8 +160,13 @@ def _row(group: Sequence[Trained], shared: costs.Terms) -> dict[str, Any]:
 
 
 def rccm_luts(published: bool) -> tuple[tuple[str, float, float], ...]:
-    """LUTs a bit of input, and at none, of each RCCM that was synthesised at two widths or more."""
-    tables = [store.read(entry) for entry in store.results(synthesise_rccm, published=published)]
+    """LUTs a bit of input, and at none, of each RCCM of Table 6.3 synthesised at several widths."""
+    printed = [grid.parameters(rccm.published(name)) for name in rccm.WIRING]
+    tables = [
+        store.read(entry)
+        for entry in store.results(grid.synthesise_rccm, published=published)
+        if {k: v for k, v in entry.spec["parameters"].items() if k != "input_bits"} in printed
+    ]
     if not tables:
         return ()
     every = pd.concat(tables, ignore_index=True)

@@ -1,8 +1,8 @@
 """Chapter 15: every stored training of the book as a network to compare.
 
-A reader (`comparison_readers`) goes through what the store has of a method, whatever the
-parameters, and yields a `Trained` for each network. A new chapter adds a function marked `@reader`;
-nothing else names its trainings.
+A reader (`comparison_readers`, `comparison_faraone`) goes through what the store has of a method,
+whatever the parameters, and yields a `Trained` for each network. A new chapter adds a function
+marked `@reader`; nothing else names its trainings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qbench import store
 from qbench.data import specs as specs_of
 from qbench.parameters.comparison import EVERY
 
-from .comparison_costs import Design
+from .comparison_costs import FLOAT, Design
 
 #: What a point of the figure is the result of, in the order of the legend.
 METHODS = tuple(EVERY)
@@ -71,6 +71,11 @@ Reader = Callable[[Asked], Iterator[Trained]]
 READERS: list[Reader] = []
 
 
+def everything(asked: Asked) -> list[Trained]:
+    """What all readers find."""
+    return [one for function in READERS for one in function(asked)]
+
+
 def reader(function: Reader) -> Reader:
     """Mark a function that gives the networks of a chapter."""
     READERS.append(function)
@@ -98,6 +103,11 @@ def scale(spec: Spec) -> dict[str, Any]:
     images = spec["images"] or specs_of.find(spec["dataset"]).split["train"]
     same = {"dataset": spec["dataset"], "images": images, "epochs": epochs}
     return same | {"seed": spec["seed"]}
+
+
+def bits_named(weights: int, acts: int) -> str:
+    """`W4A8`, or `float32` where both are."""
+    return "float32" if (weights, acts) == (FLOAT, FLOAT) else f"W{weights}A{acts}"
 
 
 def accuracy(table: pd.DataFrame) -> float:

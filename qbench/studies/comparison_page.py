@@ -11,7 +11,7 @@ from qbench import hardware, plots
 from qbench.hardware import MEASURED_OVERHEAD
 from qbench.parameters import Comparison
 
-from .comparison import COSTS, TITLES, contributions, front, left_out, methods
+from .comparison import COSTS, TITLES, contributions, front, left_out, methods, on_front
 from .comparison_claims import SWEEP, compromises
 from .comparison_costs import FLOAT, operation
 from .comparison_networks import MIXED
@@ -142,6 +142,28 @@ def front_table(frame: pd.DataFrame, dataset: str, p: Comparison) -> pd.DataFram
             "epochs": best["epochs"],
             "gain (points)": best["gain"],
             "larger than seeds'": best["clear"],
+        }
+    )
+
+
+def overall_table(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The front of accuracy, throughput and LUTs together, most accurate first, for the page.
+
+    A network is on it that no other of the data set equals in all three and beats in one.
+    """
+    rows = frame[frame["dataset"] == dataset]
+    rows = rows[on_front(rows, ("throughput", "lut"))].sort_values("accuracy", ascending=False)
+    pairs = zip(rows["accuracy"], rows["half_width"], strict=True)
+    return pd.DataFrame(
+        {
+            "method": rows["method"].astype(str),
+            "network": rows["network"],
+            "accuracy (%)": [f"{m:.2f}" + ("" if h != h else f" ± {h:.2f}") for m, h in pairs],
+            "seeds": rows["seeds"],
+            "frames/s": rows["throughput"],
+            "LUTs": rows["lut"],
+            "memory (kB)": rows["memory"] / KILO,
+            "energy (µJ)": rows["energy"] / MICRO,
         }
     )
 

@@ -1,4 +1,8 @@
-"""Chapter 15: the readers, one a method: what stored trainings are as networks to compare."""
+"""Chapter 15: the readers of chapters 2 to 9 and 17, one a method, and what was timed.
+
+What stored trainings are as networks to compare; `comparison_faraone` has those of chapters 10 to
+13 and 18.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,32 @@ from math import nan
 from typing import Any
 
 from qbench import store, sweep
-from qbench.addnet import codebooks
-from qbench.addnet import runs as addnet
 from qbench.distillation import runs as distillation
-from qbench.hardware import rccm
-from qbench.models import small
-from qbench.pruning import runs as pruning
 from qbench.qkd import runs as qkd
-from qbench.quantizers.codebook import index_bits
-from qbench.sparsity import runs as sparsity
-from qbench.studies import evolution_networks, evolution_runs, sparse_ternary
+from qbench.runtimes import machine
+from qbench.runtimes.backends import RUNTIMES
+from qbench.studies import evolution_networks, evolution_runs
 from qbench.studies.qkd_densenets import titles
 from qbench.studies.qkd_perceptrons import TITLES as PERCEPTRONS
-from qbench.syq import runs as syq
 
-from .comparison_costs import FLOAT, Architecture, Design, sizes_of
+from . import devices
+from .comparison_costs import FLOAT, Architecture, Design
 from .comparison_networks import (
     MIXED,
-    READERS,
     Asked,
     Spec,
     Trained,
     accuracy,
+    bits_named,
     reader,
     recipe,
     scale,
 )
+from .devices_networks import plan
+from .words import counted
 
 STUDENTS = {"flex_student": "FlexStudent", "resnet8x4": "ResNet8x4"}
 STUDENTS |= {"resnet32x4": "ResNet32x4", "mobilenet_v2": "MobileNetV2"}
-TERNARY = {"mlp": "MLP of 3 × {:,}", "vgg": "VGG from {:,} channels"}
-
-
-def everything(asked: Asked) -> list[Trained]:
-    """What all readers find."""
-    return list(chain.from_iterable(function(asked) for function in READERS))
 
 
 @reader
@@ -55,7 +50,7 @@ def bit_widths(asked: Asked) -> Iterator[Trained]:
         most, plain = (max(weights), max(acts)), min(*weights, *acts) == FLOAT
         mixed = len(set(weights)) > 1 or len(set(acts)) > 1
         by_layer = tuple(zip(weights, (*acts, acts[-1]), strict=True)) if mixed else ()
-        bits = _bits(*most) if plain else sweep.named(one.weight_bits, one.act_bits)
+        bits = bits_named(*most) if plain else sweep.named(one.weight_bits, one.act_bits)
         yield Trained(
             "float32" if plain else MIXED if mixed else "bit-width sweep",
             17 if mixed else 2,
@@ -143,9 +138,10 @@ def chosen(asked: Asked) -> Iterator[Trained]:
 def with_teachers(asked: Asked) -> Iterator[Trained]:
     """Chapters 8 and 9: rounded after training, while learning, with a teacher, by QKD."""
     known = {**PERCEPTRONS, **titles()}
+    times = _timed(asked)
     for spec, table in asked.tables(qkd.study):
         weight_bits, act_bits = spec["weight_bits"], spec["act_bits"]
-        name = f"{known.get(spec['network'], spec['network'])}, {_bits(weight_bits, act_bits)}"
+        name = f"{known.get(spec['network'], spec['network'])}, {bits_named(weight_bits, act_bits)}"
         if (weight_bits, act_bits) != (FLOAT, FLOAT):
             of = "neuron or channel" if spec["per_channel"] else "tensor"
             name += f", {spec['quantiser']} ranges, one a {of}"
@@ -156,6 +152,7 @@ def with_teachers(asked: Asked) -> Iterator[Trained]:
         design = Design(
             Architecture("qkd", spec["network"], spec["dataset"]), weight_bits, act_bits
         )
+        latency, device = times.get(store.key(store.spec(qkd.study, **spec)), (nan, ""))
         yield Trained(
             _kind_of_phase(spec),
             8 if spec["network"] in PERCEPTRONS else 9,
@@ -164,6 +161,8 @@ def with_teachers(asked: Asked) -> Iterator[Trained]:
             accuracy=accuracy(table),
             design=design,
             recipe=recipe("qkd", spec),
+            latency_ms=latency,
+            measured_on=device,
         )
 
 
@@ -176,130 +175,6 @@ def _kind_of_phase(spec: Spec) -> str:
     if spec["phase"] == "ts":
         return "QAT + teacher" if rounded else "distilled"
     return "QAT" if rounded else "float32"
-
-
-@reader
-def ternary(asked: Asked) -> Iterator[Trained]:
-    """Chapter 10; what was really encoded has the memory of its run-length codewords."""
-    coded = {}
-    for spec, table in asked.tables(sparse_ternary.encoded, of="study"):
-        sizes = table.groupby("encoding")["megabytes"].sum()
-        full = sparsity.complete(spec["study"])
-        coded[store.key(store.spec(sparsity.study, **full))] = sizes.get("RLE", nan)
-    for spec, table in asked.tables(sparsity.study):
-        ended = table.dropna(subset=["test_error"])
-        best = (ended if len(ended) else table).iloc[-1]
-        binary = _all(spec["eta"], 0)
-        layout = Architecture("ternary", spec["network"], spec["dataset"], spec["width"])
-        shares = tuple(
-            float(best[f"nonzeros_{one.name}"]) / (one.mw * one.mh) for one in sizes_of(layout)
-        )
-        name = f"{TERNARY[spec['network']].format(spec['width'])}, η = {_shown(spec['eta'])}"
-        if spec["sigma"] is not None:
-            name += f", pruned at σ = {_shown(spec['sigma'])}"
-        if spec["strength"]:
-            name += f", L2 {spec['strength']:g}".replace("e-0", "e-")
-        name += ", binary activations" if spec["act_bits"] == 1 else ""
-        epochs = scale(spec)["epochs"]  # two trainings may differ in nothing else
-        key = store.key(store.spec(sparsity.study, **spec))
-        design = Design(layout, 1 if binary else 2, spec["act_bits"], nonzeros=shares)
-        yield Trained(
-            "QAT" if binary else "sparse ternary",
-            10,
-            name=f"{name}, {epochs:,} epoch{'s' * (epochs > 1)}",
-            **scale(spec),
-            accuracy=100 - float(best["test_error"]),
-            design=design,
-            recipe=recipe("ternary", spec),
-            memory=1e6 * coded.get(key, nan),
-        )
-
-
-@reader
-def scaled(asked: Asked) -> Iterator[Trained]:
-    """Chapter 11: SYQ, and what it is compared with."""
-    for spec, table in asked.tables(syq.training):
-        plain = (spec["method"], spec["act_bits"]) == ("float32", FLOAT)
-        how = "SYQ" if spec["method"] == "syq" else spec["method"]
-        if spec["granularity"]:
-            how += f" by {spec['granularity']}"
-        if spec["scale_gradient"] == "printed":
-            how += ", gradient as printed"
-        yield Trained(
-            "SYQ" if spec["method"] == "syq" else "float32" if plain else "QAT",
-            11,
-            name=f"{_small(spec)}, {how}, {_bits(spec['weight_bits'], spec['act_bits'])}",
-            **scale(spec),
-            accuracy=accuracy(table),
-            design=Design(
-                _small_layout(spec),
-                spec["weight_bits"],
-                spec["act_bits"],
-                outer_bits=None if plain else FLOAT,
-            ),
-            recipe=recipe("syq", spec),
-        )
-
-
-@reader
-def adders(asked: Asked) -> Iterator[Trained]:
-    """Chapter 12: AddNet, and uniform, ternary and binary weights by the same recipe."""
-    for spec, table in asked.tables(addnet.training):
-        how = addnet.rounding_of(spec)
-        plain = (spec["method"], spec["act_bits"]) == ("float32", FLOAT)
-        inner = how.inner() if spec["method"] == "addnet" else None
-        outer = codebooks.read(spec["outer"]) if spec["outer"] else None
-        named = spec["method"]
-        if inner:
-            named = f"{len(inner)} coefficients ({_short(codebooks.written(inner))})"
-        elif spec["method"] == "uniform":
-            named = f"uniform, {spec['weight_bits']} bits"
-        yield Trained(
-            "AddNet" if inner else "float32" if plain else "QAT",
-            12,
-            name=f"{_small(spec)}, {named}, A{spec['act_bits']}",
-            **scale(spec),
-            accuracy=accuracy(table),
-            design=Design(
-                _small_layout(spec),
-                how.stored_bits,
-                spec["act_bits"],
-                outer_bits=index_bits(outer) if outer else None if plain else FLOAT,
-                multiplier=_multiplier(inner),
-                outer_multiplier=_multiplier(outer),
-            ),
-            recipe=recipe("addnet", spec),
-        )
-
-
-@reader
-def fewer_filters(asked: Asked) -> Iterator[Trained]:
-    """Chapter 13: pruned networks, and those that they come from."""
-    for spec, table in asked.tables(pruning.training):
-        first = spec
-        while first["start"]:
-            first = first["start"]
-        gone = sum(first["filters"].values()) - sum(spec["filters"].values())
-        plain = spec["weights"] == "float32"
-        bits = {"binary": 1, "ternary": 2, "float32": FLOAT}[spec["weights"]]
-        state = f"{gone} filters pruned by {spec['ranking']}" if gone > 0 else "all filters"
-        if spec["start"] and gone <= 0:
-            state += ", retrained"
-        yield Trained(
-            "pruned" if gone > 0 else "float32" if plain else "QAT",
-            13,
-            name=f"{_small(spec)}, {_bits(bits, spec['act_bits'])}, {state}",
-            **scale(spec),
-            accuracy=accuracy(table),
-            design=Design(
-                _small_layout(spec),
-                bits,
-                spec["act_bits"],
-                outer_bits=None if plain else 8,
-                filters=() if plain else tuple(spec["filters"].items()),
-            ),
-            recipe=recipe("pruning", spec),
-        )
 
 
 def _latencies(asked: Asked) -> dict[tuple, tuple[float, str]]:
@@ -320,6 +195,32 @@ def _latencies(asked: Asked) -> dict[tuple, tuple[float, str]]:
     return found
 
 
+def _timed(asked: Asked) -> dict[str, tuple[float, str]]:
+    """By key of a DenseNet's training in float32: its least latency (ms) in chapter 14, and where.
+
+    That of the quickest runtime, with any number of threads, one image at a time on the processor.
+    """
+    found: dict[str, tuple[float, str]] = {}
+    for spec, table in asked.tables(devices.speeds, of="planned"):
+        one = plan(spec["planned"])
+        if not one.trained:
+            continue
+        rows = table[(table["precision"] == "float32") & (table["device"] == "cpu")]
+        rows = rows[rows["batch"] == 1]
+        where = machine.described(spec["on"])
+        for form in set(rows["form"]):
+            best = rows[rows["form"] == form].sort_values("ms").iloc[0]
+            key = store.key(store.spec(qkd.study, **one.training(form)))
+            how = f"{RUNTIMES[best['runtime']]} with {counted(int(best['threads']), 'thread')}"
+            device = f"{where}; {how}"
+            found[key] = min(found.get(key, (nan, "")), (float(best["ms"]), device), key=_least)
+    return found
+
+
+def _least(one: tuple[float, str]) -> float:
+    return one[0] if one[0] == one[0] else float("inf")
+
+
 def _evolved(spec: Spec, sizes: tuple | None) -> Design:
     """Half precision in the file, float32 while it computes."""
     layout = Architecture("student", spec["student"], spec["dataset"], sizes)
@@ -333,37 +234,3 @@ def _sizes_of(channels: Any, neurons: Any) -> tuple | None:
     plain = [None if one is None or not len(one) else tuple(map(int, one)) for one in
              (channels, neurons)]  # fmt: skip
     return tuple(plain)
-
-
-def _multiplier(coefficients: tuple[int, ...] | None) -> tuple[str, int] | None:
-    """The smallest RCCM that can have so many coefficients, and the bits of the largest of them."""
-    if coefficients is None:
-        return None
-    select = index_bits(coefficients)
-    fitting = {name: rccm.published(name).select_bits for name in rccm.WIRING}
-    name = min((n for n, bits in fitting.items() if bits >= select), key=fitting.get)
-    return name, int(max(map(abs, coefficients))).bit_length() + 1
-
-
-def _small_layout(spec: Spec) -> Architecture:
-    return Architecture("small", spec["network"], spec["dataset"], spec["width"])
-
-
-def _small(spec: Spec) -> str:
-    return f"{small.TITLES[spec['network']]} × {spec['width']:g}"
-
-
-def _bits(weights: int, acts: int) -> str:
-    return "float32" if (weights, acts) == (FLOAT, FLOAT) else f"W{weights}A{acts}"
-
-
-def _all(value: Any, wanted: float) -> bool:
-    return all(one == wanted for one in (value if isinstance(value, list) else [value]))
-
-
-def _shown(value: Any) -> str:
-    return " / ".join(f"{one:.3g}" for one in (value if isinstance(value, list) else [value]))
-
-
-def _short(text: str, most: int = 24) -> str:
-    return text if len(text) <= most else f"{text[:most].rsplit(' ', 1)[0]} …"
