@@ -163,11 +163,14 @@ def test_pairs_in_the_order_of_table_6_9(made):
 
 def test_sets_beside_table_6_4(made, rounded):
     found = addnet_tables.matching(made, rounded)
-    assert len(found) == 3 * 4 and (found.seeds == 3).all()
+    assert len(found) == 3 * 5 and (found.seeds == 3).all()
     rows = found[found.network == "ResNet-20"].set_index("better")
     assert rows.ours["2-Add matched"] == pytest.approx(3) and rows.ours["3-Add"] == pytest.approx(2)
     assert rows.worse["3-Add"] == "3-Add unoptimised"
     assert rows.rounded["2-Add matched"] == pytest.approx(3 + 10)
+    gains = rows.loc[["2-Add matched", "3-Add matched", "4-Add matched"]]
+    assert rows.ours["mean of matched"] == pytest.approx(gains.ours.mean())
+    assert rows.rounded["mean of matched"] == pytest.approx(gains.rounded.mean())
     assert rows.rounded["3-Add"] == pytest.approx(2)
     assert np.allclose(found.published, 55.8 - 53.8)
     assert addnet_tables.matching(made[made.weights == "2-Add"], rounded).empty

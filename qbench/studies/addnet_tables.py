@@ -95,6 +95,7 @@ def order(made: pd.DataFrame) -> pd.DataFrame:
 def matching(made: pd.DataFrame, rounded: pd.DataFrame) -> pd.DataFrame:
     """Table 6.4 beside ours: what a better set is worth, a row a network and pair of sets.
 
+    Where several multipliers have matched sets, their mean gain of each seed has a row as well.
     Columns: `dataset`, `network`, `better` and `worse` (the set that matches best and worst, or
     Table 6.2's and the unoptimised one), `rounded` (points, mean over seeds, of the networks that
     are only rounded: `addnet.rounded`) with `rounded_half_width` of its 95 % interval, `ours` with
@@ -109,20 +110,33 @@ def matching(made: pd.DataFrame, rounded: pd.DataFrame) -> pd.DataFrame:
     ours, before = _usual(made), accuracies(rounded).droplevel("act_bits")
     rows = []
     for dataset, network in tasks(made):
+        same = {"dataset": written(dataset), "network": TITLES[network]}
+        every: list[dict[str, pd.Series]] = []
         for rccm in published():
             for better, worse in (("matched", "worst"), ("published", "unoptimised")):
                 pair = label(rccm, better), label(rccm, worse)
-                first, second = (_of(ours, dataset, network, name) for name in pair)
-                if not len(first) or not len(second):
+                gains = {
+                    name: _of(table, dataset, network, pair[0])
+                    - _of(table, dataset, network, pair[1])
+                    for name, table in (("rounded", before), ("ours", ours))
+                }
+                if not gains["ours"].count():
                     continue
-                row = {"dataset": written(dataset), "network": TITLES[network]}
-                row |= {"better": pair[0], "worse": pair[1]}
-                one, other = (_of(before, dataset, network, name) for name in pair)
-                for name, gain in (("rounded", one - other), ("ours", first - second)):
-                    row[name], row[MATCHING[name]] = interval(gain.dropna())
-                rows.append(row | {"seeds": int((first - second).count()), "published": there})
+                rows.append(same | {"better": pair[0], "worse": pair[1]} | _told(gains))
+                every += [gains] if better == "matched" else []
+        if len(every) > 1:
+            mean = {name: sum(one[name] for one in every) / len(every) for name in MATCHING}
+            rows.append(same | {"better": "mean of matched", "worse": "of worst"} | _told(mean))
     columns = ["dataset", "network", "better", "worse", *chain(*MATCHING.items()), "seeds"]
-    return pd.DataFrame(rows, columns=[*columns, "published"])
+    return pd.DataFrame(rows, columns=columns).assign(published=there)
+
+
+def _told(gains: Mapping[str, pd.Series]) -> dict[str, float | int]:
+    """Means over seeds, half the intervals, and how many seeds there are."""
+    found: dict[str, float | int] = {"seeds": int(gains["ours"].count())}
+    for name, gain in gains.items():
+        found[name], found[MATCHING[name]] = interval(gain.dropna())
+    return found
 
 
 def activations(made: pd.DataFrame) -> pd.DataFrame:
