@@ -1,6 +1,7 @@
 """Chapter 14: whose measurements count, Tables 7.1 to 7.3 with their normalisation, its claims."""
 
 import math
+import sys
 from dataclasses import asdict
 
 import pandas as pd
@@ -17,6 +18,7 @@ from qbench.studies import devices as study
 from qbench.studies import devices_claims as judged
 from qbench.studies import devices_networks as networks
 from qbench.studies import devices_tables as tables
+from qbench.studies import dpu_tables
 
 CHAPTER = "14_devices"
 THEIRS = {
@@ -202,6 +204,20 @@ def test_energy_is_stated_power_times_time_and_a_ratio_of_times_without():
     assert set(study.with_energy(found().speeds, p)["energy_by"]) == {"power × time"}
 
 
+def test_the_power_at_which_the_dpu_takes_as_much():
+    table = tables.break_even(found("densenet21", "densenet121"))
+    assert set(table["network"]) == {"DenseNet-21"}, "the thesis ran no other of them"
+    rows = table.set_index(["platform", "operating point"])
+    whole = rows.loc["QCPU, best int8", "best latency"]
+    printed = row(asked(), "DPU", "thesis")
+    assert whole["time (ms)"] == 2
+    assert whole["equal at (W)"] == printed["mJ/image, best latency"] / 2
+    watts = rows.loc[("CPU, PyTorch eager", "best throughput"), "equal at (W)"]
+    at_that = row(asked(watts=watts), "CPU, PyTorch eager")["mJ/image, best throughput"]
+    assert at_that == pytest.approx(printed["mJ/image, best throughput"])
+    assert not table["platform"].eq("GPU, best").any()
+
+
 def test_what_was_metered_is_not_replaced_by_stated_power():
     metered = speeds().assign(joules=0.25, energy_by="RAPL")
     after = study.with_energy(metered, asked(watts=50))
@@ -216,9 +232,22 @@ def test_untrained_networks_have_no_accuracy_but_agreement():
 
 
 def test_the_dpu_model_beside_all_published_figures():
-    table = tables.dpu_errors()
+    table = dpu_tables.errors()
     assert len(table) == 12
     assert (table.loc[table["quantity"].str.startswith("latency"), "error (%)"] < 0).all()
+
+
+def test_without_openvino_and_a_gpu_the_page_is_whole(results, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)  # importing it fails as if it were not there
+    p = asked(trained=[], tested=16, calibrated=16, batches=[1, 2], rounds=1)
+    measured = study.measured(p)
+    there = tables.offered(measured).set_index("backend")["there"]
+    assert "pip install 'qbench[runtimes]'" in there["OpenVINO, float32, CPU"]
+    assert there["ONNX Runtime, int8, CPU"] == "yes" == there["PyTorch, float32, CPU"]
+    assert set(measured.speeds["runtime"]) == {"pytorch", "onnxruntime"}
+    every = tables.comparison(measured, "densenet21", p)
+    assert every.set_index(["whose", "platform"])["images/s"]["measured", "QCPU, best int8"] > 0
+    assert judged.claims(measured, p)["verdict"].all() and judged.lessons(measured, p)
 
 
 # Claims
@@ -331,7 +360,7 @@ def test_a_claim_about_batches_says_what_was_measured():
 
 
 def test_exceptions_of_the_dpu_have_words():
-    assert not tables.dpu_exceptions()["quantity"].str.contains("_|bram").any()
+    assert not dpu_tables.exceptions()["quantity"].str.contains("_|bram").any()
 
 
 # Networks of 8 bits

@@ -178,6 +178,32 @@ def over_batches(found: Found, p: Devices) -> pd.DataFrame:
     return chosen[columns].reset_index(drop=True)
 
 
+def break_even(found: Found) -> pd.DataFrame:
+    """The power at which an image costs as much energy here as on the thesis' DPU: a row each.
+
+    E = P · t is solved for P, t being the latency of an image or one over the throughput: eq. 7.4.
+    Columns: `network`, `platform`, `operating point`, `time (ms)` of an image, `DPU (mJ)` as the
+    thesis prints it, and `equal at (W)`. None for networks that it did not run.
+    """
+    rows = []
+    for network, speeds in found.speeds.groupby("network", sort=False):
+        printed = [one for one in _printed(str(network)) if one["platform"] == "DPU"]
+        for group in OURS_FIRST:
+            quick, many = best(of_group(speeds, group))
+            times = {
+                "best latency": math.nan if quick is None else float(quick["ms"]),
+                "best throughput": math.nan if many is None else 1e3 / _rate(many),
+            }
+            for point, took in times.items():
+                for one in printed if took == took else ():
+                    energy = one[f"mJ/image, {point}"]
+                    row = {"network": title(str(network)), "platform": group}
+                    row |= {"operating point": point, "time (ms)": took, "DPU (mJ)": energy}
+                    rows.append(row | {"equal at (W)": energy / took})
+    columns = ["network", "platform", "operating point", "time (ms)", "DPU (mJ)", "equal at (W)"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def latencies(found: Found, network: str) -> pd.DataFrame:
     """One image a request: each backend with its best number of threads, quickest first."""
     speeds = found.speeds[found.speeds["network"] == network]
@@ -342,60 +368,3 @@ def _ms(row: pd.Series | None) -> float:
 
 def _over(first: float, second: float) -> float:
     return first / second
-
-
-def dpu_errors() -> pd.DataFrame:
-    """The DPU's model beside the thesis' figures, `dpu.compared` with headings of the page."""
-    table = dpu.compared()
-    point = table["operating_point"].str.replace("_", " ")
-    quantity = {"latency": "latency (ms)", "throughput": "images/s", "energy_per_image": "mJ/image"}
-    return pd.DataFrame(
-        {
-            "network": table["network"],
-            "quantity": table["quantity"].map(quantity) + ", " + point,
-            "published": table["published"],
-            "the model": table["ours"],
-            "error (%)": table["error"],
-            "verdict": table["verdict"],
-        }
-    )
-
-
-def left_open() -> pd.DataFrame:
-    """`dpu.unexplained` with headings of the page."""
-    headings = {
-        "network": "network",
-        "layers": "layers",
-        "measured_ms": "measured (ms)",
-        "multipliers_ms": "multipliers (ms)",
-        "ports_ms": "data ports more (ms)",
-        "left_with_ports_ms": "left with ports (ms)",
-        "left_share": "left without ports (%)",
-        "left_us_a_layer": "left a layer (µs)",
-    }
-    return dpu.unexplained()[list(headings)].rename(columns=headings)
-
-
-def dpu_entries() -> pd.DataFrame:
-    """How many entries of Tables 6.4 to 6.9 have which verdict: `dpu.resources`, counted."""
-    found = dpu.resources()
-    counted = found.groupby(["where", "verdict"]).size().unstack(fill_value=0)
-    return counted.rename_axis(index="table", columns=None).reset_index()
-
-
-def dpu_exceptions() -> pd.DataFrame:
-    """The entries of `dpu.resources` that are not exact, under the words of the page."""
-    found = dpu.resources()
-    found = found[found["verdict"] != "exact"].rename(columns={"where": "table"})
-    words = {"operations_per_cycle": "operations a cycle", "bram": "block RAMs", "dsp": "DSPs"}
-    words |= {"extra_bram": "block RAMs more", "extra_dsp": "DSPs more"}
-    name = found["quantity"].str.partition(", ")[0]
-    said = [of.replace(one, words[one], 1) for of, one in zip(found["quantity"], name, strict=True)]
-    return found.assign(quantity=said)
-
-
-def dpu_shares() -> pd.DataFrame:
-    """`dpu.utilisation` with headings of the page."""
-    names = {"lut": "look-up tables", "bram": "block RAM", "dsp": "DSPs"}
-    found = dpu.utilisation().rename(columns={"with_softmax": "with softmax", "quantity": "what"})
-    return found.assign(what=found["what"].map(names))
