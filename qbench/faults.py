@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 
@@ -28,6 +30,7 @@ TESTS = (
     "test_evolution_resumed.py",
 )
 COLUMNS = ["fault", "injected", "times", "outcome"]
+NOT_HERE = "not injected on this machine"
 ERROR = 2  # the file descriptor of standard error: minutes without a sign would look like a fault
 HOUR = 3600.0  # seconds that the tests may take: a fault must not end in waiting
 
@@ -40,17 +43,19 @@ class FaultsError(UserError, RuntimeError):
 def suite() -> pd.DataFrame:
     """Run `TESTS`: a row for each fault that was injected, in the order of the tests.
 
-    Columns: `fault`, `injected` (how), `times` (how often) and `outcome` (of every time). What the
-    tests say goes to standard error. Raises `FaultsError` when one fails, or when they take longer
-    than `HOUR`: then there is no table.
+    Columns: `fault`, `injected` (how), `times` (how often) and `outcome` (of every time). A test
+    that is skipped here, such as one that mounts a file system, has a row that says so, of 0 times.
+    What the tests say goes to standard error. Raises `FaultsError` when one fails, or when they
+    take longer than `HOUR`: then there is no table.
     """
     files = [paths.ROOT / "tests" / name for name in TESTS]
     if missing := next((file for file in files if not file.exists()), None):
         raise FaultsError(f"{paths.shown(missing)} is missing: run this in a checkout of qbench.")
     with tempfile.TemporaryDirectory() as folder:
-        noted = Path(folder) / "noted.jsonl"
+        noted, told = Path(folder) / "noted.jsonl", Path(folder) / "tests.xml"
         environment = {**os.environ, "QBENCH_FAULTS": str(noted), "QBENCH_RECOMPUTE": ""}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={told}", *map(str, files)]
         try:
             subprocess.run(
                 command, cwd=paths.ROOT, env=environment, stdout=ERROR, timeout=HOUR, check=True
@@ -59,8 +64,20 @@ def suite() -> pd.DataFrame:
             raise FaultsError("a test of faults failed: what it says is above.") from None
         except subprocess.TimeoutExpired:
             raise FaultsError(f"the tests of faults took longer than {HOUR:g} s.") from None
-        rows = [json.loads(row) for row in noted.read_text(encoding="utf-8").splitlines()]
+        lines = noted.read_text(encoding="utf-8").splitlines() if noted.exists() else []
+        rows = [json.loads(row) for row in lines] + _skipped(told)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _skipped(told: Path) -> list[dict[str, Any]]:
+    """A row for each test that pytest's report has as skipped, with its reason."""
+    rows = []
+    for case in ElementTree.parse(told).iter("testcase"):
+        for why in case.iter("skipped"):
+            name = case.get("name", "").removeprefix("test_").replace("_", " ")
+            said = {"injected": NOT_HERE, "times": 0, "outcome": why.get("message")}
+            rows.append({"fault": name, **said})
+    return rows
 
 
 if __name__ == "__main__":
