@@ -145,18 +145,31 @@ def digests(name: str) -> dict[str, str]:
 
 
 class Server:
-    """An HTTP server that gives `contents`; the names asked for are in `asked`."""
+    """An HTTP server that gives `contents`; the names asked for are in `asked`.
+
+    Text in the place of a content is an address that is sent on to, None is 404; `length` False
+    does not say how long a content is.
+    """
+
+    length = True
 
     def __init__(self, contents: dict[str, bytes]) -> None:
         self.asked = asked = []
+        server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 name = self.path.strip("/")
                 asked.append(name)
                 content = contents.get(name)
-                self.send_response(404 if content is None else 200)
-                self.send_header("Content-Length", str(len(content or b"")))
+                if isinstance(content, str):
+                    self.send_response(302)
+                    self.send_header("Location", content)
+                    content = b""
+                else:
+                    self.send_response(404 if content is None else 200)
+                if server.length:
+                    self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()
                 self.wfile.write(content or b"")
 

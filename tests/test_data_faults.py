@@ -98,6 +98,40 @@ def test_https_with_other_files(home, plain_http, content, message):
     assert entries(home) == [".lock"]
 
 
+LABELS = IDX_FILES["train_labels"]
+
+
+def test_a_mirror_may_send_on_within_its_protocol(home, plain_http):
+    contents: dict[str, bytes | str] = dict(PACKED)
+    _, second = plain_http(contents, PACKED)
+    contents[LABELS] = second.address + LABELS
+    data.get("toy", progress=False)
+    assert second.asked == [LABELS] and len(data.verify("toy")) == 4
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/a", "file:///etc/hostname", "https://[::1]/"])
+def test_a_mirror_that_sends_on_to_another_protocol_is_not_followed(home, plain_http, target):
+    plain_http(PACKED | {LABELS: target})
+    scheme = target.partition(":")[0]
+    with pytest.raises(DataError, match=f"sends {LABELS} on to {scheme}, not http"):
+        data.get("toy", progress=False)
+    assert entries(home) == [".lock"]
+
+
+def test_more_than_belongs_is_not_even_read(home, plain_http):
+    plain_http(PACKED | {LABELS: bytes(3 * 10**6)})
+    with pytest.raises(DataError, match=f"has 3,000,000 bytes for {LABELS}, where at most 2,000,0"):
+        data.get("toy", progress=False)
+    assert entries(home) == [".lock"]
+
+
+def test_a_length_that_is_not_told_is_refused(home, plain_http):
+    (server,) = plain_http(PACKED)
+    server.length = False
+    with pytest.raises(DataError, match="has an unknown number of bytes for"):
+        data.get("toy", progress=False)
+
+
 def test_mirrors_that_do_not_answer_are_soon_given_up(home, plain_http):
     home.monkeypatch.setattr(sources, "READ_SECONDS", 0.2)
 

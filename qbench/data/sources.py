@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from .decoders import Files, read_members
 from .errors import Unavailable, reason
@@ -88,7 +90,14 @@ def _https(source: Source, spec: Spec, scratch: Path, progress: bool) -> Files:
                 raise Unavailable("; ".join(reasons))
             start = time.monotonic()
             try:
-                _download(mirrors[0] + name, source.md5[name], scratch / name, connect, progress)
+                _download(
+                    mirrors[0] + name,
+                    source.md5[name],
+                    scratch / name,
+                    10**6 * (1 + source.size_mb),
+                    connect,
+                    progress,
+                )
             except Unavailable as error:
                 reasons.append(f"{mirrors[0].split('/')[2]}: {error}")
                 waited += time.monotonic() - start if isinstance(error, _NoConnection) else 0
@@ -100,12 +109,18 @@ class _NoConnection(Unavailable):
     pass
 
 
-def _download(url: str, md5: str, path: Path, connect: float, progress: bool) -> None:
+def _download(url: str, md5: str, path: Path, most: int, connect: float, progress: bool) -> None:
+    """Fetch a file of at most `most` bytes, by its address' protocol alone, wherever it is sent on.
+
+    Raises `Unavailable` with the reason; nothing is kept whose digest is not `md5`.
+    """
     import pooch
     import requests
 
     pooch.get_logger().setLevel("ERROR")
-    loader = pooch.HTTPDownloader(progressbar=progress, timeout=(connect, READ_SECONDS))
+    waits = connect, READ_SECONDS
+    hooks = {"response": _guard(url, most)}
+    loader = pooch.HTTPDownloader(progressbar=progress, timeout=waits, hooks=hooks)
     try:
         pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=loader)
     except requests.HTTPError as error:
@@ -122,6 +137,24 @@ def _download(url: str, md5: str, path: Path, connect: float, progress: bool) ->
         raise Unavailable(f"the download broke off ({reason(error)})") from error
     except ValueError as error:  # what pooch raises for another digest
         raise Unavailable(f"the MD5 of {path.name} is not {md5}") from error
+
+
+def _guard(url: str, most: int) -> Callable[..., None]:
+    """Called with every answer, before what it sends is read and before it is followed."""
+    scheme, name = urlsplit(url).scheme, url.rpartition("/")[2]
+
+    def check(response: Any, **_: object) -> None:
+        if response.is_redirect:
+            target = urlsplit(urljoin(response.url, response.headers["location"]))
+            if target.scheme != scheme:
+                raise Unavailable(f"sends {name} on to {target.scheme}, not {scheme}")
+        elif response.ok:
+            size = response.headers.get("Content-Length", "")
+            if not size.isdecimal() or int(size) > most:
+                said = f"{int(size):,}" if size.isdecimal() else "an unknown number of"
+                raise Unavailable(f"has {said} bytes for {name}, where at most {most:,} belong")
+
+    return check
 
 
 def _npm(source: Source, spec: Spec, scratch: Path, progress: bool) -> Files:
