@@ -4,6 +4,7 @@ import hashlib
 import io
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def save(file: Path, state: dict[str, Any]) -> None:
 def load(file: Path | None) -> dict[str, Any] | None:
     """The state that `save` left; None where there is none, or where it has been damaged.
 
-    Tensors and plain values only: whatever else a file asks for makes it a damaged one.
+    Tensors and plain values only: whatever else a file asks for makes it a damaged one. So does a
+    compressed part, which could become larger than memory.
     """
     if file is None or not file.exists():
         return None
@@ -39,7 +41,10 @@ def load(file: Path | None) -> dict[str, Any] | None:
     digest, content = written[:32], written[32:]
     if hashlib.sha256(content).digest() == digest:
         try:
-            return torch.load(io.BytesIO(content), weights_only=True)
+            with zipfile.ZipFile(io.BytesIO(content)) as parts:  # `torch.save` packs nothing
+                packed = any(one.compress_type != zipfile.ZIP_STORED for one in parts.infolist())
+            if not packed:
+                return torch.load(io.BytesIO(content), weights_only=True)
         except MemoryError:
             raise
         except Exception:  # of a file that somebody else made, with a digest that is right

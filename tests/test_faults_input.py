@@ -1,9 +1,11 @@
 """Input that nobody trusts: parameters, results and checkpoints of others, in any shape."""
 
 import ast
+import hashlib
 import io
 import json
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -103,8 +105,6 @@ class Malice:
 @pytest.mark.parametrize("digest", [True, False])
 def test_a_pickle_in_the_place_of_a_checkpoint_is_not_executed(tmp_path, digest):
     """Also behind a digest that is right: anybody can make one."""
-    import hashlib
-
     buffer = io.BytesIO()
     torch.save({"epoch": Malice()}, buffer)
     for content in (pickle.dumps(Malice()), buffer.getvalue()):
@@ -114,3 +114,20 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_not_executed(tmp_path, digest)
     noted("a checkpoint holds a pickle that runs code",
           "behind a right digest" if digest else "behind a wrong digest", 2,
           "nothing is executed, and training begins again")  # fmt: skip
+
+
+def test_a_compressed_checkpoint_is_not_unpacked(tmp_path, monkeypatch):
+    """100 MB of zeros behind a right digest, in a file of a thousandth of that."""
+    plain, packed = io.BytesIO(), io.BytesIO()
+    torch.save({"weights": torch.zeros(25 * 10**6)}, plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.infolist():
+            new.writestr(part.filename, old.read(part))
+    content = packed.getvalue()
+    assert len(content) < 2e5
+    file = tmp_path / "state.pt"
+    file.write_bytes(hashlib.sha256(content).digest() + content)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+    assert checkpoints.load(file) is None
+    noted("a checkpoint holds far more than its file, compressed", "behind a right digest", 1,
+          "nothing is unpacked, and training begins again")  # fmt: skip
