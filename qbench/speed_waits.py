@@ -39,6 +39,7 @@ COMMANDS = {  # what is started: what follows `python`
     REFUSED: ("-m", "qbench", "run", "02", "-p", "epochs", "-1"),
 }
 METHODS, WITH_TABLES = 4, 100  # of the many results; the others' tables are empty files
+CHAPTER = 64  # results of a chapter such as the sweep's
 FOUND, WHOLE, PREFIX = "find a specification", "look a whole key up", "look a prefix up"
 ASLEEP, COMPUTING = "asleep", "computing"
 PAGES = (
@@ -74,7 +75,7 @@ def started(*, rounds: int = 7) -> pd.DataFrame:
     return table[table["round"] > 0].reset_index(drop=True)
 
 
-@store.method(version=1, repeatable=False)
+@store.method(version=2, repeatable=False)
 def looked_up(*, results: int = 100_000) -> pd.DataFrame:
     """Time a store of so many small results of four methods, made for it and thrown away.
 
@@ -349,6 +350,11 @@ def _asked(keys: list[str]) -> list[tuple[str, Callable[[int], Any], int]]:
         ),
         ("read every entry", lambda n: sum(1 for _ in store.entries()), 1),
         ("qbench results list", lambda n: _quietly(listed), 1),
+        (
+            f"tables of {CHAPTER} results, as a chapter's verdicts need",
+            lambda n: [store.find(_spec(n)).table() for n in range(min(few, CHAPTER))],
+            1,
+        ),
         ("publish one", lambda n: store.publish(store.lookup(keys[n])), few),
     ]
 
