@@ -2,7 +2,8 @@
 
 Ours have a hyphen, `Figure 9-1`, as printed ones have a point. Prose refers to the nearest one:
 `` {figure}`next` ``, `` {table}`last` `` or `` {equation}`next` `` becomes a link to the next one
-of its kind after this place, or to the last one before it.
+of its kind after this place, or to the last one before it. `` {equation}`5-2` `` is the second
+equation of chapter 5, from any page.
 """
 
 import re
@@ -14,7 +15,9 @@ from nbformat import NotebookNode
 KINDS = ("figure", "table", "equation")
 CAPTION = re.compile(r"<(figcaption|caption)>")
 EQUATION = re.compile(r"^\$\$(?:(?!\$\$).)+\$\$(?=[ \t]*$)", re.DOTALL | re.MULTILINE)
-REFERENCE = re.compile(rf"\{{({'|'.join(KINDS)})\}}`(next|last)`")
+REFERENCE = re.compile(
+    rf"\{{({'|'.join(KINDS)})\}}`(next|last)`|\{{equation\}}`(?P<there>\d+-\d+)`"
+)
 
 
 @dataclass
@@ -32,7 +35,9 @@ class _Counts:
 
     def link(self, match: re.Match) -> str:
         """A reference as a link; plain words where there is none to link to."""
-        kind, which = match.groups()
+        if match["there"]:  # Sphinx says so where no page has it
+            return f"{{eq}}`equation-{match['there']}`"
+        kind, which = match.groups()[:2]
         number = self.met[kind] + (which == "next")
         if not 1 <= number <= self.total[kind]:
             return f"the {which} {kind}"

@@ -52,3 +52,9 @@ def test_what_is_not_shown_leaves_words_and_nothing_else_changes():
     source = "{figure}`next` costs $5 and $$inline$$ stays, as does `{table}` and {eq}`a`"
     (cell,) = numbered(v4.new_markdown_cell(source))
     assert cell.source == source.replace("{figure}`next`", "the next figure")
+
+
+def test_an_equation_of_another_chapter_is_found_by_its_number():
+    text = "By {equation}`5-2` and {equation}`last`: {equation}`x`\n\n$$x$$"
+    (cell,) = numbered(v4.new_markdown_cell(text))
+    assert cell.source.startswith("By {eq}`equation-5-2` and the last equation: {equation}`x`")

@@ -95,6 +95,10 @@ def test_a_second_measurement_beside_the_first():
     rows = tables.repeated(both).set_index("network")
     assert rows.loc["DenseNet-21"].tolist() == pytest.approx([12, 100, 15, 15])
     assert rows.loc["DenseNet-37"].tolist() == pytest.approx([12, 100 * 8 / 12, 0, 100])
+    said = judged.lessons(both, asked(networks=["densenet21", "densenet37"]))
+    assert "* DenseNet-37 once more: 12 throughputs, 0.0 % from the first in the median" in said
+    assert "overlap for 67 %. The ratios are 1.05 and 1.95 then." in said
+    assert "once more" not in judged.lessons(first, asked())
 
 
 def asked(**values):
@@ -312,7 +316,7 @@ def test_speed_ups_on_the_other_side_of_1_differ():
 def test_lessons_name_networks_that_were_not_computed_with_integers():
     said = judged.lessons(found(), asked())
     assert "not everything was by OpenVINO with “8 bits”." in said
-    assert "DenseNet-21 loses 1.00 points of accuracy at most, on 200 test images." in said
+    assert "DenseNet-21: 1.00 points less accuracy at most, on 200 test images." in said
     assert "busy" not in said
 
 
@@ -342,7 +346,7 @@ def test_lessons_name_the_networks_that_waited_for_a_processor():
     busy.speeds.loc[busy.speeds["network"] == "densenet37", "waited"] = 0.15
     said = judged.lessons(busy, asked())
     assert "median: DenseNet-37 with 2 threads 15 %." in said
-    assert "DenseNet-21 and DenseNet-37 lose 1.00 points" in said
+    assert "DenseNet-21 and DenseNet-37: 1.00 points" in said
 
 
 def test_a_clock_that_never_changed_is_one_number():

@@ -6,6 +6,7 @@ could tell needs hardware. Claims that the thesis' own tables refute keep the ve
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,7 @@ from .devices_tables import (
     of_group,
     over_batches,
     plain_beside_ours,
+    repeated,
 )
 from .words import counted, listed
 
@@ -347,14 +349,13 @@ def lessons(found: Found, p: Devices) -> str:
     for row in plain_beside_ours(found).to_dict("records"):
         if math.isnan(row["float32 / eager"]):
             continue
+        rest = "; no int8 was measured."
+        if not math.isnan(row["int8 / float32"]):
+            rest = f", and the best int8 {row['int8 / float32']:.2f} times that of best float32. "
+            rest += f"{_quicker(row['int8 / float32, latency'])}Int8 by {row['int8 by']}."
         lines.append(
             f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
-            f"throughput of plain PyTorch, and the best int8 {row['int8 / float32']:.2f} times "
-            f"that of the best float32. {_quicker(row['int8 / float32, latency'])}Int8 by "
-            f"{row['int8 by']}."
-            if not math.isnan(row["int8 / float32"])
-            else f"* {row['network']}: the best float32 has {row['float32 / eager']:.2f} times the "
-            "throughput of plain PyTorch; no int8 was measured."
+            f"throughput of plain PyTorch{rest}"
         )
     lines += _why_not_more(found)
     whole = checks[checks["precision"] == "int8"]
@@ -369,10 +370,9 @@ def lessons(found: Found, p: Devices) -> str:
         if len(known):
             worst = (known["reference"] - known["accuracy"]).max()
             names = [title(name) for name in known["network"].unique()]
-            lose = "loses" if len(names) == 1 else "lose"
             lines.append(
-                f"* Rounded to 8 bits, {listed(names)} {lose} {worst:.2f} points of accuracy "
-                f"at most, on {int(known['images'].max()):,} test images."
+                f"* With 8 bits in the place of float32, {listed(names)}: {worst:.2f} points less "
+                f"accuracy at most, on {int(known['images'].max()):,} test images."
             )
     lines += _busy(found)
     rows = over_batches(found, p)
@@ -383,4 +383,18 @@ def lessons(found: Found, p: Devices) -> str:
             f"of it apart in the median, {100 * spread.max():.0f} % at most: smaller differences "
             "are none."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_told_again(found)])
+
+
+def _told_again(found: Found) -> list[str]:
+    """What a second measurement says, a line a network; nothing without one."""
+    if found.again is None:
+        return []
+    later = plain_beside_ours(replace(found, speeds=found.again)).set_index("network")
+    return [
+        f"* {one.network} once more: {one.measured} throughputs, {one.difference:.1f} % from the "
+        f"first in the median and {one.largest:.0f} % at most; rounds overlap for "
+        f"{one.overlap:.0f} %. The ratios are {later['float32 / eager'][one.network]:.2f} and "
+        f"{later['int8 / float32'][one.network]:.2f} then."
+        for one in repeated(found).itertuples()
+    ]

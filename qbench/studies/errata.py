@@ -251,27 +251,40 @@ def faraone_sets() -> Iterator[Check]:
             )
 
 
+#: Tables of numbers of the preprint, and how the article calls them.
+ARTICLE = {f"table_{n}": f"table_{n}" for n in (1, 2, 3)} | {"figure_1": "figure_1"}
+ARTICLE |= {f"figure_{n}": f"figure_{n + 2}" for n in (3, 5, 6, 8, 9)}
+PRINTED = ("source", "where", "value", "unit", "printed", "note", "number")
+
+
 def stewart() -> Iterator[Check]:
     """What article and preprint both print must be the same."""
     claims = {
         name: reference.claims(name).set_index("claim") for name in ("stewart2020", "stewart2021")
     }
     both = claims["stewart2020"].index.intersection(claims["stewart2021"].index)
+    kind = "the same number in article and preprint"
     for name in both:
         old, new = (claims[source].loc[name] for source in ("stewart2020", "stewart2021"))
         if pd.notna(old["value"]) and pd.notna(new["value"]):
-            kind = "the same number in article and preprint"
             same = bool(old["value"] == new["value"])
             what = f"{new['where']}: {name.replace('_', ' ')}"
             yield Check("stewart2021", kind, what, new["printed"], float(old["value"]), same)
-    for table in ("table_1", "table_3"):
-        keys = ("x", "bits") if table == "table_1" else ("quantity", "bound")
-        old = _by("stewart2020", table, *keys)
-        for key, printed in _by("stewart2021", table, *keys).items():
-            what = f"Table {table[-1]}: {', '.join(map(str, key))}"
-            kind = "the same number in article and preprint"
-            good = printed.value == old[key].value
-            yield Check("stewart2021", kind, what, printed.printed, old[key].value, good)
+    for first, table in ARTICLE.items():
+        old = {_keyed(row): row["number"] for row in _rows("stewart2020", first)}
+        for row in _rows("stewart2021", table):
+            if (key := _keyed(row)) not in old:
+                continue  # one of the two says more
+            name, number = table.split("_")
+            parts = (value for _, value in key if value not in ("", "nan"))
+            what = f"{name.capitalize()} {number}: {', '.join(parts)}"
+            good = row["number"].value == old[key].value
+            yield Check("stewart2021", kind, what, row["number"].printed, old[key].value, good)
+
+
+def _keyed(row: Row) -> tuple:
+    """What tells the numbers of a table apart: all but where and how they are printed."""
+    return tuple((name, str(value)) for name, value in row.items() if name not in PRINTED)
 
 
 #: What tells an accuracy of Vailakis 2022 and Faraone 2021 from another one.
