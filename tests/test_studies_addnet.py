@@ -206,6 +206,10 @@ def test_accuracy_against_area(made):
     rows = addnet_tables.against_area(made, LUTS | own, "cifar10/resnet20").set_index("weights")
     assert set(rows.index) == set(LUTS | own), "the 4-Add's own sets have no area"
     assert rows.luts["2-Add worst"] == 27 < rows.luts["2-Add"] == 28
+    assert rows.which[["2-Add worst", "3-Add", "6-bit"]].tolist() == [
+        *("worst", "as printed", "uniform")
+    ]
+    assert (rows.low <= rows.ours).all() and (rows.ours <= rows.high).all()
     assert set(rows.index[rows.front]) == {
         *("2-Add worst", "2-Add matched", "3-Add", "3-Add matched", "4-Add")
     }

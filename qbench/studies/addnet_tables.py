@@ -166,17 +166,20 @@ def against_area(made: pd.DataFrame, luts: Mapping[str, float], task: str) -> pd
     """Figure 6.10: accuracy of a task against the look-up tables of one multiplier.
 
     task: "cifar10/resnet20". `luts` by what `weights` says, such as "2-Add worst" or "8-bit"; the
-    rest is left out. Columns: `weights`, `luts`, `ours` (%, mean over seeds), `half_width` of its
-    95 % interval and `front`: whether nothing as small is more accurate.
+    rest is left out. Columns: `weights`, `which` ("matched", "worst", … of sets, "uniform" of other
+    weights), `luts`, `ours` (%, mean over seeds), `low` and `high` (worst and best seed) and
+    `front`: whether nothing as small is more accurate.
     """
     dataset, _, network = task.partition("/")
     usual, rows = _usual(made), []
     for weights, area in luts.items():
         by_seed = _of(usual, dataset, network, weights)
         if len(by_seed):
-            mean, half = interval(by_seed)
-            rows.append({"weights": weights, "luts": area, "ours": mean, "half_width": half})
-    found = pd.DataFrame(rows, columns=["weights", "luts", "ours", "half_width"])
+            adders, _, which = weights.partition(" ")
+            row = {"weights": weights, "luts": area, "ours": by_seed.mean()}
+            row["which"] = (which or "as printed") if adders in published() else "uniform"
+            rows.append(row | {"low": by_seed.min(), "high": by_seed.max()})
+    found = pd.DataFrame(rows, columns=["weights", "which", "luts", "ours", "low", "high"])
     small, good = found["luts"].to_numpy(), found["ours"].to_numpy()
     beaten = (small <= small[:, None]) & (good > good[:, None])
     return found.assign(front=~beaten.any(axis=1))
