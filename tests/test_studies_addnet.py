@@ -161,6 +161,18 @@ def test_pairs_in_the_order_of_table_6_9(made):
     assert (found.published > 0).all() and len(found) == 3 * 36
 
 
+def test_pairs_have_a_column_for_each_network(made):
+    found = addnet_tables.order_by_network(addnet_tables.order(made))
+    assert len(found) == 36 and found["published"].is_monotonic_decreasing
+    rows = found.set_index(["first", "second"])
+    networks = {"AlexNet-small on CIFAR-10", "ResNet-20 on CIFAR-10", "perceptron on MNIST"}
+    assert networks < set(found)
+    assert rows["ResNet-20 on CIFAR-10"]["3-Add", "6-bit"].startswith("+3.00 ± ")
+    assert rows["same sign"]["3-Add", "6-bit"] == "3 of 3"
+    assert rows["same sign"]["float32", "4-Add"] == "0 of 3"
+    assert addnet_tables.order_by_network(addnet_tables.order(made.head(0))).empty
+
+
 def test_sets_beside_table_6_4(made, rounded):
     found = addnet_tables.matching(made, rounded)
     assert len(found) == 3 * 5 and (found.seeds == 3).all()

@@ -252,9 +252,10 @@ def nearest(found: Matchings) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _positive(values: Sequence[int], most: int = 12) -> str:
+def _positive(values: Sequence[int], most: int = 5) -> str:
+    """The least coefficients above 0, on one line."""
     above = [int(value) for value in values if value > 0]
-    return _listed(above[:most]) + (" …" if len(above) > most else "")
+    return (_listed(above[:most]) + (" …" if len(above) > most else "")).replace(" ", "\N{NBSP}")
 
 
 def distributions(histogram: np.ndarray, found: Mapping[str, Sequence[int]]) -> pd.DataFrame:

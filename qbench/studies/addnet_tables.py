@@ -131,6 +131,31 @@ def matching(made: pd.DataFrame, rounded: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(published=there)
 
 
+def order_by_network(found: pd.DataFrame) -> pd.DataFrame:
+    """`order` for the page: a row a pair, a column a network with "+0.25 ± 0.31".
+
+    The last column says for how many networks the difference has the printed sign.
+    """
+    if found.empty:
+        return pd.DataFrame()
+    named = found.assign(
+        network=found["network"] + " on " + found["dataset"], ours=with_half(found, "ours")
+    )
+    keys = ["first", "second"]
+    wide = named.pivot(index=keys, columns="network", values="ours").fillna("")
+    each = named.groupby(keys, sort=False)
+    rows = each[["published"]].first().join(wide[list(named["network"].unique())])
+    signs = each["same_sign"].agg(["sum", "size"])
+    rows["same sign"] = [f"{s} of {n}" for s, n in signs.itertuples(index=False)]
+    return rows.sort_values("published", ascending=False, kind="stable").reset_index()
+
+
+def with_half(rows: pd.DataFrame, name: str, half: str = "half_width") -> list[str]:
+    """Points with half their interval, in words: `+0.25 ± 0.31`; without one, alone."""
+    pairs = zip(rows[name], rows[half], strict=True)
+    return [f"{m:+.2f}" + ("" if h != h else f" ± {h:.2f}") for m, h in pairs]
+
+
 def _told(gains: Mapping[str, pd.Series]) -> dict[str, float | int]:
     """Means over seeds, half the intervals, and how many seeds there are."""
     found: dict[str, float | int] = {"seeds": int(gains["ours"].count())}
