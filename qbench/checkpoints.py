@@ -32,8 +32,8 @@ def save(file: Path, state: dict[str, Any]) -> None:
 def load(file: Path | None) -> dict[str, Any] | None:
     """The state that `save` left; None where there is none, or where it has been damaged.
 
-    Tensors and plain values only: whatever else a file asks for makes it a damaged one. So does a
-    compressed part, which could become larger than memory.
+    Tensors and plain values only: whatever else a file asks for makes it a damaged one. So do
+    parts that together are larger than their file, compressed or one in the place of another.
     """
     if file is None or not file.exists():
         return None
@@ -42,7 +42,7 @@ def load(file: Path | None) -> dict[str, Any] | None:
     if hashlib.sha256(content).digest() == digest:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as parts:  # `torch.save` packs nothing
-                packed = any(one.compress_type != zipfile.ZIP_STORED for one in parts.infolist())
+                packed = sum(one.file_size for one in parts.infolist()) > len(content)
             if not packed:
                 return torch.load(io.BytesIO(content), weights_only=True)
         except MemoryError:

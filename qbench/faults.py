@@ -74,9 +74,12 @@ def _skipped(told: Path) -> list[dict[str, Any]]:
     rows = []
     for case in ElementTree.parse(told).iter("testcase"):
         for why in case.iter("skipped"):
-            name = case.get("name", "").removeprefix("test_").replace("_", " ")
-            said = {"injected": NOT_HERE, "times": 0, "outcome": why.get("message")}
-            rows.append({"fault": name, **said})
+            name = case.get("name", "").rpartition(".")[2]  # of a whole file with its folder
+            name = name.removeprefix("test_").replace("_", " ")
+            whole = why.get("message") == "collection skipped"
+            said = (why.text or "").rpartition("Skipped: ")[2].strip("'()\" ") if whole else ""
+            row = {"fault": name, "injected": NOT_HERE, "times": 0}
+            rows.append(row | {"outcome": said or why.get("message")})
     return rows
 
 

@@ -3,7 +3,7 @@
 Ours have a hyphen, `Figure 9-1`, as printed ones have a point. Prose refers to the nearest one:
 `` {figure}`next` ``, `` {table}`last` `` or `` {equation}`next` `` becomes a link to the next one
 of its kind after this place, or to the last one before it. `` {equation}`5-2` `` is the second
-equation of chapter 5, from any page.
+equation of chapter 5, from any chapter.
 """
 
 import re

@@ -351,8 +351,8 @@ def _asked(keys: list[str]) -> list[tuple[str, Callable[[int], Any], int]]:
         ("read every entry", lambda n: sum(1 for _ in store.entries()), 1),
         ("qbench results list", lambda n: _quietly(listed), 1),
         (
-            f"tables of {CHAPTER} results, as a chapter's verdicts need",
-            lambda n: [store.find(_spec(n)).table() for n in range(min(few, CHAPTER))],
+            f"tables of {min(few, CHAPTER)} results, as a chapter's verdicts need",
+            lambda _: [store.find(_spec(one)).table() for one in range(min(few, CHAPTER))],
             1,
         ),
         ("publish one", lambda n: store.publish(store.lookup(keys[n])), few),

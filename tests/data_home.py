@@ -10,7 +10,9 @@ import os
 import sys
 import textwrap
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -148,10 +150,11 @@ class Server:
     """An HTTP server that gives `contents`; the names asked for are in `asked`.
 
     Text in the place of a content is an address that is sent on to, None is 404; `length` False
-    does not say how long a content is.
+    does not say how long a content is, and `headers` are sent besides.
     """
 
     length = True
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, contents: dict[str, bytes]) -> None:
         self.asked = asked = []
@@ -168,6 +171,8 @@ class Server:
                     content = b""
                 else:
                     self.send_response(404 if content is None else 200)
+                for header, value in server.headers.items():
+                    self.send_header(header, value)
                 if server.length:
                     self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()

@@ -123,11 +123,16 @@ def test_a_compressed_checkpoint_is_not_unpacked(tmp_path, monkeypatch):
     with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for part in old.infolist():
             new.writestr(part.filename, old.read(part))
-    content = packed.getvalue()
-    assert len(content) < 2e5
-    file = tmp_path / "state.pt"
-    file.write_bytes(hashlib.sha256(content).digest() + content)
+    assert len(packed.getvalue()) < 2e5
+    twice = io.BytesIO(plain.getvalue())  # each part once more, without its content
+    with zipfile.ZipFile(twice, "a") as archive:
+        archive.filelist += archive.infolist()
+        archive._didModify = True  # so that it writes its list anew
+    assert len(twice.getvalue()) < 1.01 * len(plain.getvalue())
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
-    assert checkpoints.load(file) is None
-    noted("a checkpoint holds far more than its file, compressed", "behind a right digest", 1,
+    for content in (packed.getvalue(), twice.getvalue()):
+        file = tmp_path / "state.pt"
+        file.write_bytes(hashlib.sha256(content).digest() + content)
+        assert checkpoints.load(file) is None
+    noted("a checkpoint holds far more than its file", "compressed, and one part as several", 2,
           "nothing is unpacked, and training begins again")  # fmt: skip

@@ -27,6 +27,8 @@ def tests(tmp_path, monkeypatch):
     monkeypatch.setattr(faults, "TESTS", ("test_toy.py",))
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_toy.py").write_text(TEST)
+    other = "import pytest\npytest.importorskip('no_such_library')\n"
+    (tmp_path / "tests" / "test_other_things.py").write_text(other)
 
 
 def test_what_was_noted_and_what_was_skipped_are_rows():
@@ -36,6 +38,12 @@ def test_what_was_noted_and_what_was_skipped_are_rows():
     }
     assert last["fault"] == "a moon that falls" and last["times"] == 0
     assert last["injected"] == faults.NOT_HERE and last["outcome"] == "there is no moon here"
+
+
+def test_a_file_that_is_skipped_is_a_row(monkeypatch):
+    monkeypatch.setattr(faults, "TESTS", ("test_toy.py", "test_other_things.py"))
+    rows = faults.suite().set_index("fault")["outcome"]
+    assert "could not import 'no_such_library'" in rows["other things"]
 
 
 def test_one_that_fails_leaves_no_table(monkeypatch):

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -16,6 +16,7 @@ from qbench.runtimes import machine
 from qbench.runtimes.throughput import COLUMNS
 from qbench.studies import devices as study
 from qbench.studies import devices_claims as judged
+from qbench.studies import devices_lessons as learnt
 from qbench.studies import devices_networks as networks
 from qbench.studies import devices_tables as tables
 from qbench.studies import dpu_tables
@@ -95,10 +96,12 @@ def test_a_second_measurement_beside_the_first():
     rows = tables.repeated(both).set_index("network")
     assert rows.loc["DenseNet-21"].tolist() == pytest.approx([12, 100, 15, 15])
     assert rows.loc["DenseNet-37"].tolist() == pytest.approx([12, 100 * 8 / 12, 0, 100])
-    said = judged.lessons(both, asked(networks=["densenet21", "densenet37"]))
+    said = learnt.lessons(both, asked(networks=["densenet21", "densenet37"]))
     assert "* DenseNet-37 once more: 12 throughputs, 0.0 % from the first in the median" in said
-    assert "overlap for 67 %. The ratios are 1.05 and 1.95 then." in said
-    assert "once more" not in judged.lessons(first, asked())
+    assert "for 67 %; best throughputs: float32 / eager 1.05, int8 / float32 1.95." in said
+    floats = replace(both, again=both.again[both.again["precision"] == "float32"])
+    assert "float32 / eager 1.05." in learnt.lessons(floats, asked())
+    assert "once more" not in learnt.lessons(first, asked())
 
 
 def asked(**values):
@@ -251,7 +254,7 @@ def test_without_openvino_and_a_gpu_the_page_is_whole(results, monkeypatch):
     assert set(measured.speeds["runtime"]) == {"pytorch", "onnxruntime"}
     every = tables.comparison(measured, "densenet21", p)
     assert every.set_index(["whose", "platform"])["images/s"]["measured", "QCPU, best int8"] > 0
-    assert judged.claims(measured, p)["verdict"].all() and judged.lessons(measured, p)
+    assert judged.claims(measured, p)["verdict"].all() and learnt.lessons(measured, p)
 
 
 # Claims
@@ -304,7 +307,7 @@ def test_without_int8_nothing_is_said_of_it():
     p = asked(precisions=["float32"])
     verdicts = claims(only, p)["verdict"]
     assert verdicts["qcpu_throughput_speedup"] == "needs hardware"
-    assert "no int8 was measured" in judged.lessons(only, p)
+    assert "no int8 was measured" in learnt.lessons(only, p)
 
 
 def test_speed_ups_on_the_other_side_of_1_differ():
@@ -314,7 +317,7 @@ def test_speed_ups_on_the_other_side_of_1_differ():
 
 
 def test_lessons_name_networks_that_were_not_computed_with_integers():
-    said = judged.lessons(found(), asked())
+    said = learnt.lessons(found(), asked())
     assert "not everything was by OpenVINO with “8 bits”." in said
     assert "DenseNet-21: 1.00 points less accuracy at most, on 200 test images." in said
     assert "busy" not in said
@@ -324,7 +327,7 @@ def test_lessons_name_what_int8_was_measured_with_at_either_point():
     fast = found()
     quick = (fast.speeds["form"] == networks.OURS) & (fast.speeds["batch"] == 1)
     fast.speeds.loc[quick, "ms"] = 1.0
-    said = judged.lessons(fast, asked())
+    said = learnt.lessons(fast, asked())
     assert "With one image the best int8 is 4.00 times as quick" in said
     both = (
         "throughput: OpenVINO, 8 bits, all tensors, batch 64, 2 threads; latency: OpenVINO, 8 bits"
@@ -333,18 +336,18 @@ def test_lessons_name_what_int8_was_measured_with_at_either_point():
 
 
 def test_lessons_say_where_the_time_goes_at_the_best_throughputs():
-    said = judged.lessons(found(), asked())
+    said = learnt.lessons(found(), asked())
     assert "the one that measured has VNNI. At the best throughputs" in said
     times = "DenseNet-21 multiplies for 2.32 ms an image in float32 and 1.16 in int8"
     assert f"{times}, and does other things for 0.12 and 0.06." in said
     old = study.Found(found().speeds, checks(), THEIRS | {"instructions": ["AVX2"]}, here=False)
-    assert "the one that measured has none of these." in judged.lessons(old, asked())
+    assert "the one that measured has none of these." in learnt.lessons(old, asked())
 
 
 def test_lessons_name_the_networks_that_waited_for_a_processor():
     busy = found("densenet21", "densenet37")
     busy.speeds.loc[busy.speeds["network"] == "densenet37", "waited"] = 0.15
-    said = judged.lessons(busy, asked())
+    said = learnt.lessons(busy, asked())
     assert "median: DenseNet-37 with 2 threads 15 %." in said
     assert "DenseNet-21 and DenseNet-37: 1.00 points" in said
 

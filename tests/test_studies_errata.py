@@ -1,5 +1,6 @@
 """Printed numbers computed anew: what does not agree is recorded, and what is recorded is there."""
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -70,3 +71,19 @@ def test_the_page_has_every_erratum_and_every_contradiction(found):
     assert listed.count("<tr>") - len(set(reference.errata()["source"])) == len(reference.errata())
     assert f"{len(found):,} numbers were computed" in checked
     assert checked.count('class="qb-table"') == 2
+
+
+def test_every_table_of_the_preprint_is_compared_with_the_articles(monkeypatch):
+    for first, second in errata.ARTICLE.items():
+        old, new = (
+            [errata._keyed(row) for row in errata._rows(source, table)]
+            for source, table in (("stewart2020", first), ("stewart2021", second))
+        )
+        assert len(set(old)) == len(old) and len(set(new)) == len(new), first
+        assert set(old) & set(new), f"{first} and {second} share no number"
+    rows = [dict(row) for row in errata._rows("stewart2020", "figure_6")]
+    rows[0]["number"] = replace(rows[0]["number"], value=1234.5)
+    load, asked = errata._rows, ("stewart2020", "figure_6")
+    monkeypatch.setattr(errata, "_rows", lambda *which: rows if which == asked else load(*which))
+    (wrong,) = [one for one in errata.stewart() if one.computed == 1234.5]
+    assert not wrong.agrees and wrong.what.startswith("Figure 8: ")

@@ -119,8 +119,8 @@ def _download(url: str, md5: str, path: Path, most: int, connect: float, progres
 
     pooch.get_logger().setLevel("ERROR")
     waits = connect, READ_SECONDS
-    hooks = {"response": _guard(url, most)}
-    loader = pooch.HTTPDownloader(progressbar=progress, timeout=waits, hooks=hooks)
+    how = {"hooks": {"response": _guard(url, most)}, "headers": {"Accept-Encoding": "identity"}}
+    loader = pooch.HTTPDownloader(progressbar=progress, timeout=waits, **how)
     try:
         pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=loader)
     except requests.HTTPError as error:
@@ -140,19 +140,28 @@ def _download(url: str, md5: str, path: Path, most: int, connect: float, progres
 
 
 def _guard(url: str, most: int) -> Callable[..., None]:
-    """Called with every answer, before what it sends is read and before it is followed."""
+    """Called with every answer, before what it sends is read and before it is followed.
+
+    Only a length that is told, of what is sent as it is, bounds what will be read.
+    """
     scheme, name = urlsplit(url).scheme, url.rpartition("/")[2]
 
     def check(response: Any, **_: object) -> None:
         if response.is_redirect:
-            target = urlsplit(urljoin(response.url, response.headers["location"]))
-            if target.scheme != scheme:
-                raise Unavailable(f"sends {name} on to {target.scheme}, not {scheme}")
-        elif response.ok:
-            size = response.headers.get("Content-Length", "")
-            if not size.isdecimal() or int(size) > most:
-                said = f"{int(size):,}" if size.isdecimal() else "an unknown number of"
-                raise Unavailable(f"has {said} bytes for {name}, where at most {most:,} belong")
+            try:
+                target = urlsplit(urljoin(response.url, response.headers["location"])).scheme
+            except ValueError:
+                target = "what is no address"
+            if target != scheme:
+                raise Unavailable(f"sends {name} on to {target}, not {scheme}")
+        elif not response.ok:
+            return
+        packed = response.headers.get("Content-Encoding", "identity") != "identity"
+        size = response.headers.get("Content-Length", "")
+        if packed or "Transfer-Encoding" in response.headers or not size.isdecimal():
+            raise Unavailable(f"does not tell how many bytes {name} has")
+        if len(size) > len(str(most)) or int(size) > most:
+            raise Unavailable(f"has {size} bytes for {name}, where at most {most:,} belong")
 
     return check
 

@@ -16,7 +16,7 @@ from qbench.addnet.codebooks import FARAONE, published
 from qbench.models.small import TITLES
 
 from .addnet import accuracies, label
-from .seeds import interval
+from .seeds import interval, plus_minus
 from .words import dataset as written
 
 #: The network here that stands for one of the thesis.
@@ -152,8 +152,7 @@ def order_by_network(found: pd.DataFrame) -> pd.DataFrame:
 
 def with_half(rows: pd.DataFrame, name: str, half: str = "half_width") -> list[str]:
     """Points with half their interval, in words: `+0.25 ± 0.31`; without one, alone."""
-    pairs = zip(rows[name], rows[half], strict=True)
-    return [f"{m:+.2f}" + ("" if h != h else f" ± {h:.2f}") for m, h in pairs]
+    return [plus_minus(m, h, signed=True) for m, h in zip(rows[name], rows[half], strict=True)]
 
 
 def _told(gains: Mapping[str, pd.Series]) -> dict[str, float | int]:
@@ -187,16 +186,19 @@ def activations(made: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def against_area(made: pd.DataFrame, luts: Mapping[str, float], task: str) -> pd.DataFrame:
+def against_area(
+    made: pd.DataFrame, luts: Mapping[str, float], task: str, act_bits: int | None = None
+) -> pd.DataFrame:
     """Figure 6.10: accuracy of a task against the look-up tables of one multiplier.
 
-    task: "cifar10/resnet20". `luts` by what `weights` says, such as "2-Add worst" or "8-bit"; the
-    rest is left out. Columns: `weights`, `which` ("matched", "worst", … of sets, "uniform" of other
-    weights), `luts`, `ours` (%, mean over seeds), `low` and `high` (worst and best seed) and
-    `front`: whether nothing as small is more accurate.
+    task: "cifar10/resnet20"; act_bits: those of the areas, None for what most have. `luts` by what
+    `weights` says, such as "2-Add worst" or "8-bit"; the rest is left out. Columns: `weights`,
+    `which` ("matched", "worst", … of sets, "uniform" of other weights), `luts`, `ours` (%, mean
+    over seeds), `low` and `high` (worst and best seed) and `front`: whether nothing as small is
+    more accurate.
     """
     dataset, _, network = task.partition("/")
-    usual, rows = _usual(made), []
+    usual, rows = _usual(made, act_bits), []
     for weights, area in luts.items():
         by_seed = _of(usual, dataset, network, weights)
         if len(by_seed):
@@ -239,9 +241,10 @@ def usual_act_bits(made: pd.DataFrame) -> int:
     return int(rows["act_bits"].mode().iloc[-1]) if len(rows) else 32
 
 
-def _usual(made: pd.DataFrame) -> pd.DataFrame:
+def _usual(made: pd.DataFrame, act_bits: int | None = None) -> pd.DataFrame:
     """`accuracies` at that width, float32 at its own, without it among the keys."""
-    rows = made[(made["act_bits"] == usual_act_bits(made)) | (made["weight_bits"] == 32)]
+    bits = act_bits or usual_act_bits(made)
+    rows = made[(made["act_bits"] == bits) | (made["weight_bits"] == 32)]
     return accuracies(rows).droplevel("act_bits")
 
 

@@ -21,6 +21,7 @@ from . import words
 from .distillation import TITLES
 from .evolution_networks import MACS
 from .factorial import ADD, LESS, MORE, Factorial
+from .seeds import plus_minus
 
 FACTORS = ("scales", "sparsity", "teacher")
 STORED = ("ternary", "RLE", "HC")
@@ -118,7 +119,9 @@ def cells_shown(found: pd.DataFrame, p: Combining) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "network": found["name"],
-            "test error (%)": [_pm(*one) for one in zip(found["test_error"], half, strict=True)],
+            "test error (%)": [
+                plus_minus(*one) for one in zip(found["test_error"], half, strict=True)
+            ],
             "zeros (%)": found["zeros"],
             "scales": found["scale_count"].round().astype(int),
             "smallest coding": found["coding"].map(CODINGS),
@@ -135,7 +138,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
         {
             "effect of": [" × ".join(one) for one in on_error["of"]],
             "on the test error (points)": [
-                _pm(*one, sign=True)
+                plus_minus(*one, signed=True)
                 for one in zip(on_error["effect"], on_error["half"], strict=True)
             ],
             "beyond seeds": _clear(on_error),
@@ -175,7 +178,8 @@ def departures_shown(found: pd.DataFrame) -> pd.DataFrame:
             "if changes added up (%)": found["predicted"],
             "measured (%)": found["measured"],
             "departure (points)": [
-                _pm(*one, sign=True) for one in zip(found["departure"], found["half"], strict=True)
+                plus_minus(*one, signed=True)
+                for one in zip(found["departure"], found["half"], strict=True)
             ],
             "the changes are": found["verdict"],
         }
@@ -251,10 +255,6 @@ def notes(p: Combining) -> str:
     if set(p.devices) == {MACS}:
         said.append("`macs` is a count, no device: nothing is learnt about portability")
     return "\n".join(f"* {one}." for one in said)
-
-
-def _pm(value: float, half: float, *, sign: bool = False) -> str:
-    return format(value, "+.2f" if sign else ".2f") + (f" ± {half:.2f}" if half == half else "")
 
 
 def _factor(effect: float, half: float) -> str:

@@ -16,7 +16,7 @@ from qbench.qkd import runs
 
 from . import qkd_perceptrons as perceptrons
 from .qkd import METHODS
-from .seeds import interval
+from .seeds import interval, plus_minus
 
 ALONE = "long qat"
 TAUGHT = ("qat+kd", "qkd")
@@ -93,7 +93,7 @@ def slopes(table: pd.DataFrame) -> pd.DataFrame:
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """`gains` as the page shows them: a row a width, a column a method and ranges."""
-    text = [_signed(one.gain, one.half) for one in found.itertuples()]
+    text = [plus_minus(one.gain, one.half, signed=True) for one in found.itertuples()]
     wide = found.assign(text=text).pivot(index="bits", columns="line", values="text")
     wide = wide.sort_index(ascending=False)[list(dict.fromkeys(found["line"]))]
     return wide.fillna("–").reset_index().rename_axis(columns=None)
@@ -135,10 +135,6 @@ def _word(verdict: str) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     return f"{METHODS[row['method']]}, {RANGES[row['quantiser']]}"
-
-
-def _signed(value: float, half: float) -> str:
-    return f"{value:+z.2f}" + (f" ± {half:.2f}" if half == half else "")
 
 
 def alone(found: pd.DataFrame) -> pd.DataFrame:

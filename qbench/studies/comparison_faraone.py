@@ -151,19 +151,28 @@ def fewer_filters(asked: Asked) -> Iterator[Trained]:
 
 @reader
 def combined(asked: Asked) -> Iterator[Trained]:
-    """Chapter 18: scales, zeros and a teacher in one VGG, stored by the code that takes least."""
+    """Chapter 18: scales, zeros and a teacher in one VGG, stored by the code that takes least.
+
+    What has none of the three or one alone is named after that.
+    """
     for spec, table in asked.tables(combining.training):
         found = left(table)
         phases = {**spec, "epochs": 2 * spec["epochs"]}  # a training and a retraining
-        parts = [f"a scale a {spec['granularity']}"]
-        parts += (
-            [f"zeros by η = {spec['eta']:.3g}, σ = {spec['sigma']:.3g}"] if spec["sigma"] else []
-        )
-        parts += ["a teacher"] if spec["teacher"] else []
+        teacher = spec["teacher"]
+        on = {
+            "SYQ": f"a scale a {spec['granularity']}" if spec["granularity"] != "layer" else "",
+            "sparse ternary": f"pruned at σ = {spec['sigma']:.3g}" if spec["sigma"] else "",
+            "QAT + teacher": f"taught by {teacher['network']}, α {spec['alpha']:g}, "
+            f"T {spec['temperature']:g}"
+            if teacher
+            else "",
+        }
+        methods = [name for name, words in on.items() if words]
+        parts = [TERNARY["vgg"].format(spec["width"]), f"η = {spec['eta']:.3g}", *on.values()]
         yield Trained(
-            "combined",
+            "combined" if len(methods) > 1 else methods[0] if methods else "QAT",
             18,
-            name=f"{TERNARY['vgg'].format(spec['width'])}, {', '.join(parts)}",
+            name=", ".join(filter(None, parts)),
             **scale(phases),
             accuracy=100 - found["test_error"],
             design=Design(Architecture("ternary", "vgg", spec["dataset"], spec["width"]), 2, FLOAT),

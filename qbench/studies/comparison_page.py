@@ -15,6 +15,7 @@ from .comparison import COSTS, TITLES, contributions, front, left_out, methods, 
 from .comparison_claims import SWEEP, compromises
 from .comparison_costs import FLOAT, operation
 from .comparison_networks import MIXED
+from .seeds import plus_minus
 from .words import counted
 from .words import dataset as written
 
@@ -136,7 +137,7 @@ def front_table(frame: pd.DataFrame, dataset: str, p: Comparison) -> pd.DataFram
             "method": best["method"].astype(str),
             "network": best["network"],
             labels(p)[p.cost]: best[p.cost] / scale,
-            "accuracy (%)": [f"{m:.2f}" + ("" if h != h else f" ± {h:.2f}") for m, h in pairs],
+            "accuracy (%)": [plus_minus(*one) for one in pairs],
             "seeds": best["seeds"],
             "images": best["images"],
             "epochs": best["epochs"],
@@ -158,7 +159,7 @@ def overall_table(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
         {
             "method": rows["method"].astype(str),
             "network": rows["network"],
-            "accuracy (%)": [f"{m:.2f}" + ("" if h != h else f" ± {h:.2f}") for m, h in pairs],
+            "accuracy (%)": [plus_minus(*one) for one in pairs],
             "seeds": rows["seeds"],
             "frames/s": rows["throughput"],
             "LUTs": rows["lut"],

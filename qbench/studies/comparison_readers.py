@@ -152,7 +152,7 @@ def with_teachers(asked: Asked) -> Iterator[Trained]:
         design = Design(
             Architecture("qkd", spec["network"], spec["dataset"]), weight_bits, act_bits
         )
-        latency, device = times.get(store.key(store.spec(qkd.study, **spec)), (nan, ""))
+        latency, device = times.get(recipe("qkd", spec), (nan, ""))
         yield Trained(
             _kind_of_phase(spec),
             8 if spec["network"] in PERCEPTRONS else 9,
@@ -196,7 +196,7 @@ def _latencies(asked: Asked) -> dict[tuple, tuple[float, str]]:
 
 
 def _timed(asked: Asked) -> dict[str, tuple[float, str]]:
-    """By key of a DenseNet's training in float32: its least latency (ms) in chapter 14, and where.
+    """By recipe of a DenseNet in float32: its least latency (ms) in chapter 14, and where.
 
     That of the quickest runtime, with any number of threads, one image at a time on the processor.
     """
@@ -210,7 +210,7 @@ def _timed(asked: Asked) -> dict[str, tuple[float, str]]:
         where = machine.described(spec["on"])
         for form in set(rows["form"]):
             best = rows[rows["form"] == form].sort_values("ms").iloc[0]
-            key = store.key(store.spec(qkd.study, **one.training(form)))
+            key = recipe("qkd", store.spec(qkd.study, **one.training(form))["parameters"])
             how = f"{RUNTIMES[best['runtime']]} with {counted(int(best['threads']), 'thread')}"
             device = f"{where}; {how}"
             found[key] = min(found.get(key, (nan, "")), (float(best["ms"]), device), key=_least)

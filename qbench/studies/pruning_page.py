@@ -13,7 +13,7 @@ from qbench.pruning.strategies import STRATEGIES
 from . import pruning_tables as tables
 from .pruning import CLOCK, KEYS, controlled, deployed, plans, relative, retraining
 from .pruning_tables import DEVICE, FARAONE, MEGA
-from .seeds import interval, over_seeds
+from .seeds import interval, over_seeds, plus_minus
 from .words import counted, dataset
 
 REUSES = (1, 2, 16, 256, 4096, 65_536)
@@ -238,7 +238,7 @@ def beside_figures(found: pd.DataFrame, profile: pd.DataFrame) -> pd.DataFrame:
         if errors:
             best = max(errors, key=lambda key: ours.loc[key].mean())
             mean, half = interval(ours.loc[best].dropna())
-            said = f"{mean:+z.2f}" + (f" ± {half:.2f}" if half == half else "")
+            said = plus_minus(mean, half, signed=True)
             row = {"where": "Figure 4.3", "quantity": "best gain by quantisation error (points)"}
             row |= {"weights": weights, "published": f"+{printed['qerror_gain']:.1f}"}
             row |= {"ours": said, "verdict": "trend" if mean > 0 else "differs"}

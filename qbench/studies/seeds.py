@@ -28,6 +28,11 @@ def interval(by_seed: pd.Series) -> tuple[float, float]:
     return float(by_seed.mean()), float(factor * by_seed.std(ddof=1) / count**0.5)
 
 
+def plus_minus(mean: float, half: float, *, signed: bool = False) -> str:
+    """A mean with half its interval, in words: `+0.25 ± 0.31`; alone where there is no interval."""
+    return f"{mean:{'+' if signed else ''}z.2f}" + (f" ± {half:.2f}" if half == half else "")
+
+
 def paired(errors: pd.DataFrame, reference: object, noise: pd.Series) -> pd.DataFrame:
     """Whether configurations differ from `reference` by more than seeds make them differ.
 
