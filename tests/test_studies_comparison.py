@@ -93,7 +93,7 @@ def fill():
         row = pd.DataFrame([{"multiplier": "2-Add", "input_bits": bits, "lut": 9 * bits}])
         spec = store.spec(grid.synthesise_rccm, **other, input_bits=bits)
         store.get_or_run(spec, lambda row=row: row)
-    pruned = {"sigma": 0.9, "eta": 0.9}
+    pruned = {"sigma": 0.9, "eta": 0.9, "strength": 1e-5}
     for on in ({}, {"granularity": "row"}, pruned, {"granularity": "row", **pruned}):
         codes = {"bits_ternary": 2000, "bits_RLE": 900, "bits_HC": 950, "scales": 5, "zeros": 90.0}
         spec = combining_runs.complete({"dataset": "mnist5k", "width": 8, **on})
@@ -145,10 +145,10 @@ def test_combined_methods_take_the_shortest_code_and_their_scales(frame):
     rows = frame[frame["chapter"] == 18].set_index("network")
     assert len(rows) == 4 and (rows.memory == (900 + 32 * 5) / 8).all()
     assert dict(zip(rows.index.str.split(", ", n=1).str[1], rows.method, strict=True)) == {
-        "η = 0.333": "QAT",
-        "η = 0.333, a scale a row": "SYQ",
-        "η = 0.9, pruned at σ = 0.9": "sparse ternary",
-        "η = 0.9, a scale a row, pruned at σ = 0.9": "combined",
+        "η = 0.333, 10 epochs": "QAT",
+        "η = 0.333, a scale a row, 10 epochs": "SYQ",
+        "η = 0.9, pruned at σ = 0.9, L2 1e-5, 10 epochs": "sparse ternary",
+        "η = 0.9, a scale a row, pruned at σ = 0.9, L2 1e-5, 10 epochs": "combined",
     }
     assert (rows.epochs == 2 * 5).all() and (rows.accuracy == 90).all()
 
@@ -207,7 +207,8 @@ def test_what_is_missing_has_its_reason(frame):
 
 
 def test_methods_with_hardware_of_their_own_are_costed_by_it(frame):
-    by = {name: set(rows["throughput_by"]) for name, rows in frame.groupby("method", observed=True)}
+    own = frame[frame["chapter"] != 18]  # which has float32 activations and, mostly, scales
+    by = {name: set(rows["throughput_by"]) for name, rows in own.groupby("method", observed=True)}
     assert by["sparse ternary"] == {f"{costs.SPARSE}, ZU9EG"}
     assert by["AddNet"] <= {f"{costs.RCCM}, ZU9EG", ""} and f"{costs.RCCM}, ZU9EG" in by["AddNet"]
     assert f"{costs.DENSE}, ZU9EG" in by["pruned"]
@@ -419,7 +420,8 @@ def test_captions_say_where_real_time_is(frame):
 
 
 def test_names_of_sparse_ternary_networks_tell_all_that_differs(frame):
-    names = frame.loc[frame["method"] == "sparse ternary", "network"]
+    rows = frame[frame["method"] == "sparse ternary"]
+    names = rows.loc[rows["chapter"] == 10, "network"]
     assert names.is_unique and names.str.fullmatch(r"MLP of 3 × [\d,]+, η = .*\d+ epochs?").all()
 
 

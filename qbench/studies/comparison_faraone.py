@@ -44,8 +44,7 @@ def ternary(asked: Asked) -> Iterator[Trained]:
         name = f"{TERNARY[spec['network']].format(spec['width'])}, η = {_shown(spec['eta'])}"
         if spec["sigma"] is not None:
             name += f", pruned at σ = {_shown(spec['sigma'])}"
-        if spec["strength"]:
-            name += f", L2 {spec['strength']:g}".replace("e-0", "e-")
+        name += _weight_loss(spec)
         name += ", binary activations" if spec["act_bits"] == 1 else ""
         epochs = scale(spec)["epochs"]  # two trainings may differ in nothing else
         key = store.key(store.spec(sparsity.study, **spec))
@@ -161,7 +160,9 @@ def combined(asked: Asked) -> Iterator[Trained]:
         teacher = spec["teacher"]
         on = {
             "SYQ": f"a scale a {spec['granularity']}" if spec["granularity"] != "layer" else "",
-            "sparse ternary": f"pruned at σ = {spec['sigma']:.3g}" if spec["sigma"] else "",
+            "sparse ternary": f"pruned at σ = {spec['sigma']:.3g}" + _weight_loss(spec)
+            if spec["sigma"]
+            else "",
             "QAT + teacher": f"taught by {teacher['network']}, α {spec['alpha']:g}, "
             f"T {spec['temperature']:g}"
             if teacher
@@ -169,6 +170,7 @@ def combined(asked: Asked) -> Iterator[Trained]:
         }
         methods = [name for name, words in on.items() if words]
         parts = [TERNARY["vgg"].format(spec["width"]), f"η = {spec['eta']:.3g}", *on.values()]
+        parts.append(f"{phases['epochs']:,} epochs")
         yield Trained(
             "combined" if len(methods) > 1 else methods[0] if methods else "QAT",
             18,
@@ -179,6 +181,11 @@ def combined(asked: Asked) -> Iterator[Trained]:
             recipe=recipe("combined", spec),
             memory=found["bits"] / 8,
         )
+
+
+def _weight_loss(spec: Spec) -> str:
+    """L2's λ behind a comma; empty without it."""
+    return f", L2 {spec['strength']:g}".replace("e-0", "e-") if spec["strength"] else ""
 
 
 def _multiplier(coefficients: tuple[int, ...] | None) -> tuple[str, int] | None:
