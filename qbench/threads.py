@@ -7,11 +7,18 @@ import torch
 
 
 @contextmanager
-def at_most(count: int) -> Iterator[None]:
-    """Compute with no more than `count` threads, then with as many as before."""
+def same_after() -> Iterator[None]:
+    """Whatever the block sets, compute with as many threads as before when it ends."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(count, before))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Compute with no more than `count` threads, then with as many as before."""
+    with same_after():
+        torch.set_num_threads(min(count, torch.get_num_threads()))
+        yield

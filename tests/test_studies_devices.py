@@ -247,7 +247,9 @@ def test_the_dpu_model_beside_all_published_figures():
 def test_without_openvino_and_a_gpu_the_page_is_whole(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)  # importing it fails as if it were not there
     p = asked(trained=[], tested=16, calibrated=16, batches=[1, 2], rounds=1)
+    before = torch.get_num_threads()
     measured = study.measured(p)
+    assert torch.get_num_threads() == before, "others go on with as many threads"
     there = tables.offered(measured).set_index("backend")["there"]
     assert "pip install 'qbench[runtimes]'" in there["OpenVINO, float32, CPU"]
     assert there["ONNX Runtime, int8, CPU"] == "yes" == there["PyTorch, float32, CPU"]

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qbench.threads import same_after
+
 from .backends import Backend, Classifier, Runner, pixels
 from .errors import RuntimesError, whole
 
@@ -50,7 +52,8 @@ def runner(
     def logits(x: np.ndarray) -> np.ndarray:
         parts = [x[start : start + AT_ONCE] for start in range(0, len(x), AT_ONCE)]
         given = (_given(part, place, kind if on_gpu else None) for part in parts)
-        return torch.cat([once(part).float().cpu() for part in given]).numpy()
+        with same_after():
+            return torch.cat([once(part).float().cpu() for part in given]).numpy()
 
     return Runner(run=lambda: once(images), logits=logits, precision=backend.precision)
 

@@ -10,14 +10,13 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-import torch
 
 from qbench import provenance
+from qbench.threads import same_after
 
 from . import machine
 from .backends import Backend, Classifier, Runner, opened
@@ -106,7 +105,7 @@ def measured(
         meters[device] = meter(device)
     cells = [(_here(asked, count, threads), batch, count) for count in threads for batch in batches]
     turns = {(one, batch, count): _Turns() for here, batch, count in cells for one in here}
-    with measuring(), no_garbage_collection(), _same_threads_after():
+    with measuring(), no_garbage_collection(), same_after():
         for _ in range(rounds):
             for here, batch, count in cells:
                 share = latency_seconds if batch == 1 else seconds
@@ -195,12 +194,3 @@ def _row(
 def _here(asked: Sequence[Contender], count: int, threads: Sequence[int]) -> list[Contender]:
     """Who is measured on `count` threads: a GPU, on which they do not matter, on the most alone."""
     return [one for one in asked if one.backend.device == "cpu" or count == max(threads)]
-
-
-@contextmanager
-def _same_threads_after():
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
