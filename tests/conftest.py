@@ -35,6 +35,17 @@ def results(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def count_of_threads():
+    """Sets how many threads PyTorch computes with; as before when the test is done."""
+    import torch
+
+    from qbench.threads import same_after
+
+    with same_after():
+        yield torch.set_num_threads
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium; without it what needs it is skipped."""

@@ -13,14 +13,6 @@ home = pytest.fixture(sweep_toy.home, autouse=True)
 MEMBERS = [*grid([1, 2, 8], [1, 4], [0]), Member(32, 32)]
 
 
-@pytest.fixture
-def count_of_threads():
-    """Sets how many threads PyTorch computes with; as before when the test is done."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def test_a_sweep_has_the_same_bits_on_any_number_of_threads(count_of_threads):
     """Two steps of layers that are large enough to be divided among threads."""
     toy, how = images(150, pixels=1024), {"hidden": 64, "epochs": 1, "batch_size": 75}

@@ -25,14 +25,6 @@ TRAININGS = {
 }
 
 
-@pytest.fixture
-def count_of_threads():
-    """Sets how many threads PyTorch computes with; as before when the test is done."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_training_has_the_same_bits_on_any_number_of_threads(name, count_of_threads):
     """Convolutions, large enough to be divided among threads; a student's are tested elsewhere."""

@@ -174,7 +174,7 @@ def only_rounded(
     specs = [complete(one) for one in asked]
     return workers.run_each(
         rounded,
-        [{"training": _without(spec, _LATER)} for spec in specs],
+        [{"training": {n: v for n, v in spec.items() if n not in _LATER}} for spec in specs],
         workers=at_once,
         title=title,
         needs=lambda one: [store.spec(training, **one["training"]["start"])],
@@ -212,10 +212,6 @@ def check(spec: Spec) -> None:
     small_runs.check(spec, AddnetError)
     rounding_of(spec)
     small_runs.check_start(spec, check, AddnetError)
-
-
-def _without(spec: Spec, names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in spec.items() if name not in names}
 
 
 def _check_started(spec: Spec) -> None:

@@ -145,20 +145,19 @@ def _onnx_runtime(backend: Backend, classifier: Classifier, batch: int, threads:
 def _pytorch(backend: Backend, classifier: Classifier, batch: int, threads: int) -> list:
     import torch
 
+    from qbench.threads import same_after
+
     from .backends import opened
 
     runner = opened(backend, classifier, batch=batch, threads=threads)
-    before = torch.get_num_threads()
     kinds = [torch.profiler.ProfilerActivity.CPU]
     if backend.device == "cuda":
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    try:
+    with same_after():
         runner.run()
         with _silent(), torch.profiler.profile(activities=kinds) as profiler:
             for _ in range(REQUESTS):
                 runner.run()
-    finally:
-        torch.set_num_threads(before)
     rows = []
     for one in profiler.key_averages():
         took = one.self_cpu_time_total if backend.device == "cpu" else one.self_device_time_total

@@ -144,7 +144,7 @@ def compared(*, multiplier: str, histogram: Sequence[int], top: int = TOP) -> pd
     "worst" or nothing) and `circuit`: the first configuration that gives the set, as JSON of
     `multiplier_grid.parameters`. Matched has most coefficients of the nearest, as in the thesis;
     worst is the farthest one of that size: both have as many, so that only their places differ.
-    Half a minute for the 4-Add. Raises `HardwareError`.
+    A quarter of a minute for the 4-Add. Raises `HardwareError`.
     """
     found = rccm_matching.match(rccm_sets.enumerate_sets(multiplier), histogram)
     best = found.best(top)
@@ -238,7 +238,7 @@ def nearest(found: Matchings) -> pd.DataFrame:
     """The nearest sets of each task and multiplier, as `compared` has them, a row each.
 
     Columns: `task`, `multiplier`, `rank`, `divergence`, `coefficients`, `largest`, `positive` (the
-    coefficients above 0) and `chosen`: whether it is the matched one.
+    least coefficients above 0) and `chosen`: whether it is the matched one.
     """
     parts = []
     for task, of in found.items():
